@@ -1,0 +1,188 @@
+/**
+ * The cache as a kernel reads it: packed records, and fp16 rows for the tail.
+ *
+ *   cache (pages, kvHeads, record bytes); request r owns floor(tokens[r] / 128) consecutive pages
+ *   kResidual, vResidual (requests, 128, kvHeads, headSize); rows tokens[r] % 128 and later of a
+ *   request are unspecified and never looked at
+ *
+ * Dequantisation is code * scale + zero in float64, and that is exact for finite parameters: the code
+ * has at most 4 bits and the scale 11, and product and zero are multiples of 2^-24 below 2^21.
+ * It is the truth of what a cache says; how a kernel rounds on the way is the bound's business.
+ *
+ * Rows are dequantised a block at a time, because a whole head in float64 takes 16 times the memory
+ * of its codes.
+ */
+import { f16Values } from './format.js';
+import { packRecord, recordBytes, unpackRecord } from './pack.js';
+import { firstTokens, headRows, type Problem } from './problem.js';
+import { emptyQuantized, type Quantized, quantizeK, quantizeV } from './quantize.js';
+import { recordTokens, type Scheme } from './scheme.js';
+
+/** One KV head of one request. */
+export interface HeadCache {
+  readonly scheme: Scheme;
+  readonly headSize: number;
+  readonly tokens: number;
+  /** tokens in records: the largest multiple of 128 that is not above `tokens` */
+  readonly packed: number;
+  /** codes (packed, headSize), params (packed / group, headSize) */
+  readonly k: Quantized;
+  /** codes (packed, headSize), params (packed, headSize / group) */
+  readonly v: Quantized;
+  /** fp16 bits, (tokens - packed, headSize) */
+  readonly kResidual: Uint16Array;
+  /** as kResidual */
+  readonly vResidual: Uint16Array;
+}
+
+/** Packed tokens of a request with `tokens` tokens. */
+export function packedTokens(tokens: number): number {
+  return tokens - (tokens % recordTokens);
+}
+
+/** First page of each request, (requests + 1): exclusive prefix sums. */
+export function firstPages(p: Problem): number[] {
+  const first = [0];
+  for (const t of p.tokens) first.push(first[first.length - 1] + packedTokens(t) / recordTokens);
+  return first;
+}
+
+function requireLength(name: string, found: number, required: number): void {
+  if (found !== required) throw new RangeError(`${name}: length ${found}, ${required} is required`);
+}
+
+function setRecord(all: Quantized, record: Quantized, index: number): void {
+  all.codes.set(record.codes, index * record.codes.length);
+  all.scales.set(record.scales, index * record.scales.length);
+  all.zeros.set(record.zeros, index * record.zeros.length);
+}
+
+/** Reads a kernel's cache, (requests, kvHeads) in this order. Arrays are shaped as in the header. */
+export function readCache(
+  p: Problem,
+  scheme: Scheme,
+  cache: Uint8Array,
+  kResidual: Uint16Array,
+  vResidual: Uint16Array,
+): HeadCache[] {
+  const { kvHeads, headSize } = p;
+  const bytes = recordBytes(scheme);
+  const pages = firstPages(p);
+  const requests = p.tokens.length;
+  requireLength('cache', cache.length, pages[requests] * kvHeads * bytes);
+  const residualLength = requests * recordTokens * kvHeads * headSize;
+  requireLength('kResidual', kResidual.length, residualLength);
+  requireLength('vResidual', vResidual.length, residualLength);
+  const heads: HeadCache[] = [];
+  for (let r = 0; r < requests; r++) {
+    const tokens = p.tokens[r];
+    const packed = packedTokens(tokens);
+    for (let head = 0; head < kvHeads; head++) {
+      const k = emptyQuantized(packed, headSize, scheme.group);
+      const v = emptyQuantized(packed, headSize, scheme.group);
+      for (let i = 0; i < packed / recordTokens; i++) {
+        const from = ((pages[r] + i) * kvHeads + head) * bytes;
+        const record = unpackRecord(scheme, cache.subarray(from, from + bytes));
+        setRecord(k, record.k, i);
+        setRecord(v, record.v, i);
+      }
+      const residual = (x: Uint16Array) => headRows(p, x, head, r * recordTokens, tokens - packed);
+      heads.push({
+        ...{ scheme, headSize, tokens, packed, k, v },
+        kResidual: residual(kResidual),
+        vResidual: residual(vResidual),
+      });
+    }
+  }
+  return heads;
+}
+
+/**
+ * The bytes that a right kernel writes for k and v (sum of tokens, kvHeads, headSize). Residual rows
+ * past the tail of a request are 0 here; a kernel may leave anything there.
+ */
+export function referenceCache(
+  p: Problem,
+  scheme: Scheme,
+  k: Uint16Array,
+  v: Uint16Array,
+): { cache: Uint8Array; kResidual: Uint16Array; vResidual: Uint16Array } {
+  const { kvHeads, headSize } = p;
+  const bytes = recordBytes(scheme);
+  const first = firstTokens(p);
+  const pages = firstPages(p);
+  const requests = p.tokens.length;
+  requireLength('k', k.length, first[requests] * kvHeads * headSize);
+  requireLength('v', v.length, first[requests] * kvHeads * headSize);
+  const rowSize = kvHeads * headSize;
+  const cache = new Uint8Array(pages[requests] * kvHeads * bytes);
+  const kResidual = new Uint16Array(requests * recordTokens * rowSize);
+  const vResidual = new Uint16Array(requests * recordTokens * rowSize);
+  for (let r = 0; r < requests; r++) {
+    const packed = packedTokens(p.tokens[r]);
+    for (let page = 0; page < packed / recordTokens; page++) {
+      for (let head = 0; head < kvHeads; head++) {
+        const from = first[r] + page * recordTokens;
+        const kRows = headRows(p, k, head, from, recordTokens);
+        const vRows = headRows(p, v, head, from, recordTokens);
+        const record = packRecord(
+          scheme,
+          quantizeK(scheme, kRows, recordTokens, headSize),
+          quantizeV(scheme, vRows, recordTokens, headSize),
+        );
+        cache.set(record, ((pages[r] + page) * kvHeads + head) * bytes);
+      }
+    }
+    // Tail rows keep their layout, so one run of elements moves.
+    const tail = [(first[r] + packed) * rowSize, first[r + 1] * rowSize] as const;
+    kResidual.set(k.subarray(...tail), r * recordTokens * rowSize);
+    vResidual.set(v.subarray(...tail), r * recordTokens * rowSize);
+  }
+  return { cache, kResidual, vResidual };
+}
+
+/** Keys of tokens [first, first + count) in float64, (count, headSize), into `out` or a new array. */
+export function keyRows(
+  head: HeadCache,
+  first: number,
+  count: number,
+  out = new Float64Array(count * head.headSize),
+): Float64Array {
+  const { headSize, packed, k, kResidual } = head;
+  const { group } = head.scheme;
+  for (let t = 0; t < count; t++) {
+    const token = first + t;
+    const parameters = Math.floor(token / group) * headSize;
+    for (let d = 0; d < headSize; d++) {
+      out[t * headSize + d] =
+        token < packed
+          ? k.codes[token * headSize + d] * f16Values[k.scales[parameters + d]] +
+            f16Values[k.zeros[parameters + d]]
+          : f16Values[kResidual[(token - packed) * headSize + d]];
+    }
+  }
+  return out;
+}
+
+/** Values of tokens [first, first + count) in float64, (count, headSize), as keyRows. */
+export function valueRows(
+  head: HeadCache,
+  first: number,
+  count: number,
+  out = new Float64Array(count * head.headSize),
+): Float64Array {
+  const { headSize, packed, v, vResidual } = head;
+  const { group } = head.scheme;
+  for (let t = 0; t < count; t++) {
+    const token = first + t;
+    for (let d = 0; d < headSize; d++) {
+      const parameter = (token * headSize + d - (d % group)) / group;
+      out[t * headSize + d] =
+        token < packed
+          ? v.codes[token * headSize + d] * f16Values[v.scales[parameter]] +
+            f16Values[v.zeros[parameter]]
+          : f16Values[vResidual[(token - packed) * headSize + d]];
+    }
+  }
+  return out;
+}

@@ -1,0 +1,80 @@
+/**
+ * Number formats: IEEE binary16 to and from float64, and rounding to 11 significant bits.
+ *
+ * f16FromF64 rounds a float64 once, to nearest even; going through binary32 would round twice. The
+ * trick: adding 2^52 quanta to |x| leaves |x| / quantum, rounded to an integer, in the low word of
+ * the sum, because there the float64 grid equals the quantum and 2^52 is an even number of them.
+ * Overflow starts at 65520, halfway from the largest finite value 65504 to 65536.
+ * NaN becomes 0x7FFF, the value that the GPU's own conversion gives; payloads are not kept.
+ */
+const f64 = new Float64Array(1);
+/** low and high word of f64[0], in this order on any machine */
+const words = new Uint32Array(f64.buffer);
+f64[0] = 2 ** 52 + 1;
+const low = words[0] === 1 ? 0 : 1;
+const high = 1 - low;
+
+/** floor(log2 |x|) of a normal float64; -1023 for zero and subnormals, 1024 for Inf and NaN. */
+export function exponentOf(x: number): number {
+  f64[0] = x;
+  return ((words[high] >>> 20) & 0x7ff) - 1023;
+}
+
+/** 2^exponent for -1022 <= exponent <= 1023, exact whatever the engine's pow does. */
+export function powerOfTwo(exponent: number): number {
+  words[high] = (exponent + 1023) << 20;
+  words[low] = 0;
+  return f64[0];
+}
+
+/** Bits of the binary16 nearest to x, ties to even. */
+export function f16FromF64(x: number): number {
+  const magnitude = Math.abs(x);
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  if (Number.isNaN(x)) return 0x7fff;
+  if (magnitude >= 65520) return sign | 0x7c00;
+  // Below 2^-14 the quantum stays 2^-24.
+  const exponent = Math.max(exponentOf(magnitude), -14);
+  f64[0] = magnitude + powerOfTwo(exponent - 10 + 52);
+  // A normal significand counts 1024 to 2048 quanta; 2048 carries into the exponent field.
+  return sign | (((exponent + 14) << 10) + (words[low] & 0xfff));
+}
+
+function decode(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  if (exponent === 0) return sign * fraction * powerOfTwo(-24);
+  return sign * (1024 + fraction) * powerOfTwo(exponent - 25);
+}
+
+/** The value of every binary16, (65536), indexed by its bits. */
+export const f16Values: Float64Array = Float64Array.from({ length: 65536 }, (_, bits) =>
+  decode(bits),
+);
+
+export function f64FromF16(bits: number): number {
+  return f16Values[bits];
+}
+
+/** x rounded once to binary16, as a float64. */
+export function f16Round(x: number): number {
+  return f16Values[f16FromF64(x)];
+}
+
+/** Values of binary16 bits, into `out` or a new array of the same length. */
+export function f64Array(bits: Uint16Array, out = new Float64Array(bits.length)): Float64Array {
+  for (let i = 0; i < bits.length; i++) out[i] = f16Values[bits[i]];
+  return out;
+}
+
+/**
+ * x rounded to 11 significant bits, ties to even, with no limit on the exponent: what binary16
+ * rounding does to a product that a kernel keeps in range by a power of two. x is zero or normal.
+ */
+export function significand11(x: number): number {
+  if (x === 0 || !Number.isFinite(x)) return x;
+  const grid = powerOfTwo(exponentOf(x) - 10 + 52);
+  return x < 0 ? x + -grid + grid : x + grid - grid;
+}

@@ -1,0 +1,25 @@
+/**
+ * The public surface of the reference: exports only. Everything else in this folder is internal.
+ */
+export { type Attention, attend } from './attention.js';
+export {
+  firstPages,
+  type HeadCache,
+  keyRows,
+  packedTokens,
+  readCache,
+  referenceCache,
+  valueRows,
+} from './cache.js';
+export { exp2, exp2Error, ln2, log2, log2e } from './exp.js';
+export { f16FromF64, f16Round, f16Values, f64FromF16 } from './format.js';
+export { packRecord, recordBytes, unpackRecord } from './pack.js';
+export { firstTokens, headRows, type Problem, problemError, queriesPerKvHead } from './problem.js';
+export { type Quantized, quantizeK, quantizeV } from './quantize.js';
+export {
+  bitdecoding,
+  type FormatSpec,
+  recordTokens,
+  type Scheme,
+  schemeError,
+} from './scheme.js';
