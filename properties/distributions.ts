@@ -1,0 +1,177 @@
+// What each drawn distribution means: one function a name, filling one row (one token of one head)
+// with x in units; materialize.ts makes 2^scale * (offset + x) of it, rounded to fp16.
+//
+// A row depends on its own coordinates only (request, head, position, channel), never on the shape,
+// so that a case that loses a request or a head while it shrinks keeps the values of the rest.
+// Integer operations and + - * / only (see generator.ts). Each entry says which bugs it is for.
+
+import { below, derive, type Key, normal, uniform, word } from './generator.js';
+import type { Distribution } from './recipe.js';
+
+/** One token of one head. For q: one query head of a request, position 0 of 1. */
+export interface Row {
+  readonly request: number;
+  readonly head: number;
+  readonly position: number;
+  /** Tokens of the request. */
+  readonly tokens: number;
+}
+
+/** What a tensor tells its rows. */
+export interface Drawing {
+  /** Key of the recipe's seed within its tensor. */
+  readonly key: Key;
+  /** Largest code of the scheme, 2^bits - 1. */
+  readonly codeMax: number;
+  /** Groups that share a scale run along tokens (K by channel) or along channels (V). */
+  readonly groupsAlongTokens: boolean;
+}
+
+export type FillRow = (drawing: Drawing, row: Row, x: Float64Array /* (headSize) */) => void;
+
+/** Every group size is a multiple of this, so what holds in a block of 32 holds in every group. */
+const BLOCK = 32;
+
+const rowKey = (key: Key, row: Row): Key =>
+  derive(derive(derive(key, row.request), row.head), row.position);
+
+/** Same for all requests and tokens of a head: for what belongs to channels. */
+const headKey = (key: Key, row: Row): Key => derive(derive(key, 0x68656164), row.head);
+
+const sign = (key: Key, index: number): number => (word(key, index) & 1 ? 1 : -1);
+
+function fill(x: Float64Array, value: (channel: number) => number): void {
+  for (let channel = 0; channel < x.length; channel++) x[channel] = value(channel);
+}
+
+/** Position along the axis on which groups run. */
+function alongGroup(drawing: Drawing, row: Row, channel: number): number {
+  return drawing.groupsAlongTokens ? row.position : channel;
+}
+
+/** Every group holds level 0 and level `last`, so its minimum and range are known exactly. */
+function levels(drawing: Drawing, row: Row, x: Float64Array, last: number, unit: number): void {
+  const key = rowKey(drawing.key, row);
+  fill(x, (channel) => {
+    const place = alongGroup(drawing, row, channel) % BLOCK;
+    if (place < 2) return place * last * unit;
+    return below(key, channel, last + 1) * unit;
+  });
+}
+
+/** One row is a pattern of large entries, the others are normal: its score stands out. */
+function standOut(drawing: Drawing, row: Row, x: Float64Array, position: number): void {
+  const head = headKey(drawing.key, row);
+  const key = rowKey(drawing.key, row);
+  const large = row.position === position;
+  fill(x, (channel) => (large ? 16 * sign(head, channel) : normal(key, channel)));
+}
+
+/** Blocks of 32 x 32 that have nothing in common with their neighbours. */
+function patchwork(drawing: Drawing, row: Row, x: Float64Array): void {
+  const key = rowKey(drawing.key, row);
+  const request = derive(derive(drawing.key, row.request), row.head);
+  const band = derive(derive(request, 0x62616e64), Math.floor(row.position / BLOCK));
+  fill(x, (channel) => {
+    const block = derive(band, Math.floor(channel / BLOCK));
+    const n = normal(key, channel);
+    const inBlock = (row.position % BLOCK) * BLOCK + (channel % BLOCK);
+    switch (word(block, 0) & 7) {
+      case 0:
+        return 0;
+      case 1:
+        return normal(block, 1);
+      case 2:
+        return n * 64;
+      case 3:
+        return n / 256;
+      case 4:
+        return 64 + n / 16;
+      case 5:
+        return below(block, 4, BLOCK * BLOCK) === inBlock ? 256 * sign(block, 5) : n / 64;
+      default:
+        return n;
+    }
+  });
+}
+
+const NON_FINITE = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+
+export const FILL: Readonly<Record<Distribution, FillRow>> = {
+  /** Exactly 0, whatever scale and offset: groups without range, uniform weights. */
+  zero: (_d, _r, x) => x.fill(0),
+  /** 1: groups without range away from zero. */
+  constant: (_d, _r, x) => x.fill(1),
+  /** +-1 by parity: every sum cancels. */
+  alternating: (_d, r, x) => fill(x, (channel) => ((r.position + channel) & 1 ? -1 : 1)),
+  /** Names its head: head mapping. */
+  'ramp-head': (_d, r, x) => x.fill(r.head + 1),
+  /** Names its channel: order of packed fields. */
+  'ramp-channel': (_d, _r, x) => fill(x, (channel) => channel / 16),
+  /** Rises along the sequence: rescaling of the running softmax, tails. */
+  'ramp-token': (_d, r, x) => x.fill(r.position / 64),
+  /** All tokens of a head alike: equal weights however many tokens there are. */
+  'repeated-token': (d, r, x) => {
+    const key = headKey(d.key, r);
+    fill(x, (channel) => normal(key, channel));
+  },
+  uniform: (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => uniform(key, channel));
+  },
+  normal: (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => normal(key, channel));
+  },
+  /** On the quantisation grid (integers 0..codeMax): codes are exact and nothing is lost. */
+  grid: (d, r, x) => levels(d, r, x, d.codeMax, 1),
+  /** Half way between codes as often as on them: rounding rules. */
+  ties: (d, r, x) => levels(d, r, x, 2 * d.codeMax, 0.5),
+  /** Multiples of 2^-24 below 2^-14. */
+  subnormal: (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => (below(key, channel, 2047) - 1023) / 16777216);
+  },
+  /** Both signs, from 2^15 to the largest fp16: ranges that fp16 cannot hold. */
+  'near-overflow': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => {
+      const w = word(key, channel);
+      return (w & 1 ? 1 : -1) * (32768 + 32 * (w >>> 22));
+    });
+  },
+  /** The cube of a normal variable: most values small, a few large. */
+  'heavy-tail': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => {
+      const n = normal(key, channel);
+      return n * n * n;
+    });
+  },
+  /** About one channel in 16 is 32 times as large and biased, as in trained K caches. */
+  'outlier-channels': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    const head = headKey(d.key, r);
+    fill(x, (channel) => {
+      const n = normal(key, channel);
+      return (word(head, channel) & 15) === 0 ? 32 * (n + 2) : n;
+    });
+  },
+  /** The first token stands out. */
+  sink: (d, r, x) => standOut(d, r, x, 0),
+  /** A token chosen by request and head stands out. */
+  needle: (d, r, x) => {
+    const place = derive(derive(d.key, r.request), 0x6e64 + r.head);
+    standOut(d, r, x, Math.floor((word(place, 0) / 0x100000000) * r.tokens));
+  },
+  /** Neighbouring groups that differ in everything: parameters taken from the wrong place. */
+  patchwork,
+  /** Normal with about one element in 1024 NaN, +Inf or -Inf: containment. */
+  'non-finite': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => {
+      const w = word(key, 0x10000 + channel);
+      return (w & 1023) === 0 ? NON_FINITE[(w >>> 10) % 3] : normal(key, channel);
+    });
+  },
+};

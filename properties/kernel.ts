@@ -1,0 +1,124 @@
+// Kernel: anything that can run a Case. The emulated kernels, the CUDA kernels, a stranger's shared
+// library, the TypeScript reference and a seeded bug all answer to this one interface.
+//
+// A kernel declares what it can do (`capabilities`, `supports`) before it runs; "unsupported" comes
+// from there and never from the text of an error. `run` quantises K and V into a cache of the
+// kernel's own, decodes one query token of every request from that cache, and hands everything back,
+// so that codes and attention can be judged apart.
+//
+// This file holds types only: no loading, no device, no defaults.
+
+import type { Arithmetic } from '../reference/bound.js';
+import type { Case } from './case.js';
+
+export interface Device {
+  readonly name: string;
+  /** Architecture whose arithmetic is executed, e.g. "sm_90". */
+  readonly sm: string;
+  /** Driver version, or "emulated". */
+  readonly driver: string;
+}
+
+export interface FormatSupport {
+  readonly format: string;
+  readonly kAxis: readonly string[];
+  readonly bits: readonly number[];
+  readonly groups: readonly number[];
+  readonly headSizes: readonly number[];
+}
+
+export interface Capabilities {
+  readonly name: string;
+  readonly formats: readonly FormatSupport[];
+  readonly layout: 'record128';
+  /** Largest number of tokens of one request. */
+  readonly tokensMax: number;
+  /** Largest number of query heads that share a KV head. */
+  readonly headsPerKvMax: number;
+  /** What the error bound may assume; null: nothing is declared, the widest bound is used. */
+  readonly arithmetic: Arithmetic | null;
+  /** Sizes where behaviour changes (query tile, token tile, record): lengths are drawn around them. */
+  readonly tiles: readonly number[];
+  /** The same case gives the same bits on every run and every schedule. */
+  readonly deterministic: boolean;
+  /**
+   * With `splits` pinned, no bit of a request's result depends on the other requests, and no bit of a
+   * head's result on the other heads. Absent: not promised.
+   */
+  readonly batchInvariant?: boolean;
+  readonly emulated: boolean;
+  /** Every load and store of the kernel is checked. */
+  readonly checked: boolean;
+}
+
+/** Tensors of a case, as fp16 bits. Requests follow one another along the token axis of k and v. */
+export interface Inputs {
+  readonly q: Uint16Array; // (requests, queryHeads, headSize)
+  readonly k: Uint16Array; // (sum of tokens, kvHeads, headSize)
+  readonly v: Uint16Array; // (sum of tokens, kvHeads, headSize)
+}
+
+/** How an emulator interleaves warps and when asynchronous copies land. Ignored by real devices. */
+export interface Schedule {
+  readonly policy: 'round-robin' | 'random' | 'starve' | 'pct';
+  readonly copies: 'eager' | 'lazy' | 'random';
+  readonly seed: number;
+  readonly starvedWarp?: number;
+}
+
+export interface RunOptions {
+  /** Byte that fills outputs, workspace and residual windows before the launch. */
+  readonly poison: number;
+  /** Overrides case.options.splits. */
+  readonly splits?: number;
+  readonly schedule?: Schedule;
+}
+
+export interface MemoryViolation {
+  readonly buffer: string;
+  readonly kind: 'redzone' | 'input-changed' | 'unwritten';
+  /** Of the first byte concerned, from the start of the buffer; negative: in the redzone before it. */
+  readonly offset: number;
+  /** Bytes concerned. */
+  readonly count: number;
+}
+
+/** What a checked emulator saw. */
+export interface EmulatorReport {
+  readonly kind: string;
+  readonly text: string;
+  readonly file: string;
+  readonly line: number;
+  readonly count: number;
+}
+
+export interface Ran {
+  readonly kind: 'ran';
+  readonly cache: Uint8Array; // (pages, kvHeads, record bytes)
+  readonly kResidual: Uint16Array; // (requests, 128, kvHeads, headSize), rows past the tail undefined
+  readonly vResidual: Uint16Array; // as kResidual
+  readonly output: Uint16Array; // (requests, queryHeads, headSize), fp16 bits
+  readonly lse: Float32Array; // (requests, queryHeads), natural log; -Infinity without tokens
+  readonly violations: readonly MemoryViolation[];
+  readonly reports: readonly EmulatorReport[];
+  /** Equal hashes: the same interleaving ran. Empty on a real device. */
+  readonly scheduleHash: string;
+}
+
+export type RunResult =
+  | Ran
+  | { readonly kind: 'unsupported'; readonly reason: string }
+  /** The kernel returned an error for a case that supports() had accepted. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'device-error'; readonly reason: string };
+
+export interface Kernel {
+  readonly uri: string;
+  readonly device: Device;
+  readonly capabilities: Capabilities;
+  /** null when the kernel can run the case, else one sentence that says why not. */
+  supports(c: Case): string | null;
+  /** Synchronous: it runs in a child process that a deadline can end. */
+  run(c: Case, inputs: Inputs, options: RunOptions): RunResult;
+  close(): void;
+}

@@ -1,0 +1,87 @@
+// Property: a statement that must hold for any Kernel on a Case, and the verdict on it.
+//
+// A verdict counts what was compared and how close it came to the limit, so that "pass" can be told
+// from "nothing was looked at". A signature names the property and the tensor or rule that failed; it
+// holds no number and no message text, so that one bug keeps one signature over thousands of cases.
+//
+// This file holds types only. judgement.ts makes the Judgement that a property reads.
+
+import type { boundL1 } from '../reference/bound.js';
+import type { HeadCache } from '../reference/cache.js';
+import type { Case } from './case.js';
+import type { Inputs, Kernel, Ran, RunOptions } from './kernel.js';
+import type { TensorSource } from './materialize.js';
+
+/** The element that lies furthest from its reference, measured in its own bound. */
+export interface Worst {
+  readonly tensor: 'output' | 'lse' | 'cache' | 'residual';
+  /** Coordinates in the tensor's shape, outermost first; for a cache, see the message. */
+  readonly index: readonly number[];
+  readonly value: number;
+  readonly reference: number;
+  readonly bound: number;
+  /** |value - reference| / bound; Infinity when the bound is 0 or anything is NaN. */
+  readonly ratio: number;
+}
+
+export type Verdict =
+  | {
+      readonly kind: 'pass';
+      /** Elements compared; 0 only where the case has none. */
+      readonly elements: number;
+      /** Largest error divided by its bound; 0 for properties that compare bits. */
+      readonly ratio: number;
+    }
+  | {
+      readonly kind: 'fail';
+      /** Property and rule, e.g. "error-bound/output". */
+      readonly signature: string;
+      /** One sentence: where, what was found, what is required. */
+      readonly message: string;
+      readonly worst?: Worst;
+    }
+  | { readonly kind: 'unsupported'; readonly reason: string };
+
+export type Failure = Extract<Verdict, { kind: 'fail' }>;
+
+/** Float64 attention with a bound for every element; shapes as in reference/bound.ts. */
+export type BoundResult = ReturnType<typeof boundL1>;
+
+/** One run of the kernel with what float64 says about it. */
+export interface Observation {
+  readonly inputs: Inputs;
+  readonly run: Ran;
+  /** (requests, kvHeads): the kernel's own cache, read back by the independent layout. */
+  readonly heads: readonly HeadCache[];
+  readonly bound: BoundResult;
+}
+
+/** `failed` carries the verdict that a property returns when there is nothing to compare. */
+export type Outcome<T> =
+  | { readonly kind: 'ok'; readonly value: T }
+  | { readonly kind: 'failed'; readonly verdict: Verdict };
+
+/** What a property may read: a case on a kernel, with the first run and its reference cached. */
+export interface Judgement {
+  readonly kernel: Kernel;
+  readonly case: Case;
+  readonly inputs: Inputs;
+  readonly source: TensorSource;
+  /** The first run of the case, shared by all properties. */
+  base(): Outcome<Ran>;
+  /** The first run with the reference over the kernel's own cache, shared by all properties. */
+  reference(): Outcome<Observation>;
+  /** A further run at the same shape, scheme and options, of other inputs if given. */
+  run(inputs: Inputs, options?: Partial<RunOptions>): Outcome<Ran>;
+  /** A further run with its own reference. */
+  observe(inputs: Inputs, options?: Partial<RunOptions>): Outcome<Observation>;
+}
+
+export interface Property {
+  readonly name: string;
+  /** What must hold, in one sentence. */
+  readonly statement: string;
+  /** What this property cannot see, in one sentence. */
+  readonly blind: string;
+  judge(judgement: Judgement): Verdict;
+}
