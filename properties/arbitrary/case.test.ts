@@ -1,0 +1,198 @@
+// Generated cases are well-formed, cheap and reach the edges; stored cases shrink to the minimum.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { CASE_SCHEMA, type Case, canonicalJson, multiplyAdds } from '../case.js';
+import type { Capabilities } from '../kernel.js';
+import { parseCase } from '../parse-case.js';
+import { DISTRIBUTIONS } from '../recipe.js';
+import { anyCase, caseArbitrary, defaultSpace } from './case.js';
+
+const capabilities: Capabilities = {
+  name: 'test',
+  formats: [
+    {
+      format: 'bitdecoding',
+      kAxis: ['channel'],
+      bits: [4, 2],
+      groups: [128, 32],
+      headSizes: [128],
+    },
+  ],
+  layout: 'record128',
+  tokensMax: 1500,
+  headsPerKvMax: 16,
+  arithmetic: null,
+  tiles: [8, 16, 128],
+  deterministic: true,
+  emulated: false,
+  checked: false,
+};
+
+const sample = (count: number, options = {}): Case[] =>
+  fc.sample(caseArbitrary(capabilities, options), { numRuns: count, seed: 5 });
+
+/** What fast-check's runner does: the first smaller case that still fails, until there is none. */
+function shrink(arbitrary: fc.Arbitrary<Case>, start: Case, fails: (c: Case) => boolean) {
+  let current = start;
+  let context: unknown;
+  let tries = 0;
+  search: for (;;) {
+    for (const candidate of arbitrary.shrink(current, context)) {
+      tries += 1;
+      if (!fails(candidate.value)) continue;
+      current = candidate.value;
+      context = candidate.context;
+      continue search;
+    }
+    return { case: current, tries };
+  }
+}
+
+/** A case as it comes from a file: shapes and values that generation would never draw. */
+const stored: Case = {
+  schema: CASE_SCHEMA,
+  problem: {
+    tokens: [700, 0, 9999, 129, 3, 5, 6, 7, 8, 9, 10],
+    queryHeads: 99,
+    kvHeads: 9,
+    headSize: 128,
+  },
+  scheme: { format: 'bitdecoding', kAxis: 'channel', bits: 2, group: 64 },
+  tensors: {
+    q: { distribution: 'code-lm', layer: 4, firstToken: 77 },
+    k: { distribution: 'non-finite', seed: 3000000000, scale: -20, offset: 2047 },
+    v: { distribution: 'patchwork', seed: 12, scale: 15, offset: -100 },
+  },
+  options: { softmaxScale: Math.fround(0.0713), splits: 100 },
+};
+
+const parsedStored = (): Case => {
+  const parsed = parseCase(JSON.parse(canonicalJson(stored)));
+  if (parsed.kind === 'error') throw new Error(parsed.message);
+  return parsed.case;
+};
+
+const zero = { distribution: 'zero', seed: 0, scale: 0, offset: 0 };
+const least = {
+  schema: CASE_SCHEMA,
+  problem: { tokens: [0], queryHeads: 1, kvHeads: 1, headSize: 128 },
+  scheme: { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 },
+  tensors: { q: zero, k: zero, v: zero },
+  options: { softmaxScale: Math.fround(1 / Math.sqrt(128)), splits: 0 },
+};
+
+describe('generated cases', () => {
+  const cases = sample(3000, { codeLm: true, nonFinite: true });
+
+  it('are well-formed, unchanged by canonical JSON, and within the budget', () => {
+    for (const c of cases) {
+      expect(parseCase(JSON.parse(canonicalJson(c)))).toEqual({ kind: 'case', case: c });
+      expect(multiplyAdds(c.problem)).toBeLessThanOrEqual(defaultSpace.multiplyAddsMax);
+    }
+  });
+
+  it('stay within the capabilities', () => {
+    for (const { problem, scheme } of cases) {
+      expect(Math.max(...problem.tokens)).toBeLessThanOrEqual(capabilities.tokensMax);
+      expect(problem.queryHeads / problem.kvHeads).toBeLessThanOrEqual(16);
+      expect(problem.tokens.length).toBeLessThanOrEqual(8);
+      expect([128, 32]).toContain(scheme.group);
+    }
+  });
+
+  it('reach the edges of every tile, tiny lengths, awkward ratios and every distribution', () => {
+    const lengths = new Set(cases.flatMap((c) => c.problem.tokens));
+    for (const tile of [8, 16, 128, 256, 384]) {
+      for (const near of [-1, 0, 1]) expect(lengths).toContain(tile + near);
+    }
+    for (const tiny of [0, 1, 2]) expect(lengths).toContain(tiny);
+    const ratios = new Set(cases.map(({ problem: p }) => p.queryHeads / p.kvHeads));
+    expect([...ratios].sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 12, 16]);
+    const requests = new Set(cases.map((c) => c.problem.tokens.length));
+    expect([...requests].sort()).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    for (const tensor of ['q', 'k', 'v'] as const) {
+      const names = new Set(cases.map((c) => c.tensors[tensor].distribution));
+      expect(names).toEqual(new Set([...DISTRIBUTIONS, 'code-lm']));
+    }
+    const schemes = new Set(cases.map(({ scheme: s }) => `${s.bits}/${s.group}`));
+    expect(schemes.size).toBe(4);
+    expect(new Set(cases.map((c) => c.options.splits)).size).toBe(10);
+  });
+
+  it('hold no slice of the real cache and nothing non-finite unless asked', () => {
+    for (const { tensors } of sample(500)) {
+      for (const { distribution } of Object.values(tensors)) {
+        expect(['code-lm', 'non-finite']).not.toContain(distribution);
+      }
+    }
+  });
+
+  it('never exceed a small budget, whatever has to go', () => {
+    for (const c of sample(500, { multiplyAddsMax: 5000 })) {
+      expect(multiplyAdds(c.problem)).toBeLessThanOrEqual(5000);
+    }
+  });
+});
+
+describe('a stored case', () => {
+  it.each([
+    ['anyCase', anyCase],
+    ['caseArbitrary of a kernel that could not run it', caseArbitrary(capabilities)],
+  ])('shrinks to the minimum through %s', (_name, arbitrary) => {
+    const { case: smallest } = shrink(arbitrary, parsedStored(), () => true);
+    expect(smallest).toEqual(least);
+  });
+
+  it('shrinks to one request of one token where a token is needed', () => {
+    const fails = (c: Case) => c.problem.tokens.some((n) => n > 0);
+    const { case: smallest, tries } = shrink(anyCase, parsedStored(), fails);
+    expect(smallest.problem).toEqual({ ...least.problem, tokens: [1] });
+    expect(tries).toBeLessThan(100);
+  });
+
+  it('shrinks to exactly the boundary that a failure needs', () => {
+    const fails = ({ problem, tensors, options }: Case) =>
+      problem.tokens.some((n) => n % 128 === 1 && n > 128) &&
+      problem.kvHeads >= 2 &&
+      problem.queryHeads / problem.kvHeads >= 9 &&
+      tensors.v.distribution !== 'zero' &&
+      options.splits > 5;
+    const { case: smallest } = shrink(anyCase, parsedStored(), fails);
+    expect(smallest).toEqual({
+      ...least,
+      problem: { tokens: [129], queryHeads: 18, kvHeads: 2, headSize: 128 },
+      tensors: { ...least.tensors, v: { ...zero, distribution: 'constant' } },
+      options: { ...least.options, splits: 6 },
+    });
+  });
+
+  it('shrinks when it is given to the runner as an example', () => {
+    const details = fc.check(
+      fc.property(anyCase, (c) => c.problem.kvHeads < 2),
+      { examples: [[parsedStored()]], numRuns: 1, seed: 1 },
+    );
+    expect(details.counterexample?.[0].problem).toEqual({
+      ...least.problem,
+      kvHeads: 2,
+      queryHeads: 2,
+    });
+    expect(details.numShrinks).toBeGreaterThan(5);
+  });
+
+  it('keeps its canonical form at every step', () => {
+    let steps = 0;
+    for (const { value } of anyCase.shrink(parsedStored(), undefined)) {
+      expect(parseCase(JSON.parse(canonicalJson(value)))).toEqual({ kind: 'case', case: value });
+      steps += 1;
+    }
+    expect(steps).toBeGreaterThan(50);
+  });
+
+  it('with a literal tensor does not shrink, and says so by offering nothing', () => {
+    const literal: Case = {
+      ...stored,
+      tensors: { ...stored.tensors, q: { distribution: 'literal', f16: '' } },
+    };
+    expect([...caseArbitrary(capabilities).shrink(literal, undefined)]).toEqual([]);
+  });
+});

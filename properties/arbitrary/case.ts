@@ -1,0 +1,104 @@
+// caseArbitrary: cases that a kernel declares it can run, within a budget.
+//
+// Generation is narrow (the kernel's formats, its tiles, a budget); shrinking is wide (everything that
+// parseCase accepts), so `caseArbitrary(...).shrink(stored, undefined)` makes a case smaller that an
+// older version, another kernel or a person has written. Built from records with inverses and without
+// chain, because fast-check cannot shrink a foreign value through a chain.
+
+import fc from 'fast-check';
+import { CASE_SCHEMA, type Case } from '../case.js';
+import type { Capabilities } from '../kernel.js';
+import { LIMITS } from '../parse-case.js';
+import type { Recipe } from '../recipe.js';
+import { anyProblem, type ProblemSpace, problemArbitrary } from './problem.js';
+import { anyRecipe, type RecipeSpace, recipeArbitrary } from './recipe.js';
+import { anyFormats, schemeArbitrary } from './scheme.js';
+import { Choice, Whole, Widened, weighted } from './whole.js';
+
+export interface CaseSpace {
+  /** Bounds the cost of a case: 2 * (sum of tokens) * query heads * head size. */
+  readonly multiplyAddsMax: number;
+  readonly requestsMax: number;
+  readonly tokensMax: number;
+  readonly kvHeadsMax: number;
+  readonly codeLm: boolean;
+  readonly nonFinite: boolean;
+}
+
+/** About 8,192 pairs of a token and a query head: some tens of milliseconds on the emulator. */
+export const defaultSpace: CaseSpace = {
+  multiplyAddsMax: 2 ** 21,
+  requestsMax: 8,
+  tokensMax: 2048,
+  kvHeadsMax: 8,
+  codeLm: false,
+  nonFinite: false,
+};
+
+/** 1/sqrt(head size) first, then 1, then scales that flatten, sharpen or overflow a careless kernel. */
+const SOFTMAX_SCALES = [1 / Math.sqrt(128), 1, 0.5, 0.125, 2 ** -10, 4, 64, 1024, 0.3].map(
+  Math.fround,
+);
+const SOFTMAX_WEIGHTS = [10, 4, 1, 1, 1, 1, 1, 1, 1];
+
+/** 0: the kernel chooses; then few, many, and more than there are records. */
+const SPLITS = [0, 1, 2, 3, 4, 7, 8, 16, 33, 129];
+const SPLIT_WEIGHTS = [8, 4, 4, 3, 2, 2, 1, 1, 1, 1];
+
+function records(
+  problem: ProblemSpace,
+  formats: Capabilities['formats'],
+  recipes: RecipeSpace,
+): fc.Arbitrary<Case> {
+  const recipe = recipeArbitrary(recipes);
+  const isScale = (value: unknown) => typeof value === 'number' && Number.isFinite(value);
+  const plain = { noNullPrototype: true } as const;
+  return fc.record(
+    {
+      schema: fc.constant(CASE_SCHEMA),
+      problem: problemArbitrary(problem),
+      scheme: schemeArbitrary(formats),
+      tensors: fc.record({ q: recipe, k: recipe, v: recipe }, plain),
+      options: fc.record(
+        {
+          softmaxScale: new Choice(SOFTMAX_SCALES, SOFTMAX_WEIGHTS, isScale),
+          splits: new Whole({
+            ...{ min: 0, max: LIMITS.splits, edges: SPLITS },
+            draw: (random) => weighted(random, SPLITS, SPLIT_WEIGHTS),
+          }),
+        },
+        plain,
+      ),
+    },
+    plain,
+  );
+}
+
+/** Shrinks any case that parseCase accepts, except literal tensors. */
+export const anyCase: fc.Arbitrary<Case> = records(anyProblem, anyFormats, anyRecipe);
+
+export function caseArbitrary(
+  capabilities: Capabilities,
+  options: Partial<CaseSpace> = {},
+): fc.Arbitrary<Case> {
+  const space = { ...defaultSpace, ...options };
+  const headSizes = [...new Set(capabilities.formats.flatMap((f) => f.headSizes))];
+  const problem: ProblemSpace = {
+    ...{ headSizes, tiles: capabilities.tiles, ratioMax: capabilities.headsPerKvMax },
+    ...{ requestsMax: space.requestsMax, kvHeadsMax: space.kvHeadsMax },
+    tokensMax: Math.min(space.tokensMax, capabilities.tokensMax),
+    multiplyAddsMax: space.multiplyAddsMax,
+  };
+  const narrow = records(problem, capabilities.formats, space);
+  return new Widened(narrow.map(fromOneModel), anyCase);
+}
+
+/**
+ * K from the real cache mostly comes with the queries and values of the same layer, because scores
+ * between unrelated layers look like noise. Only generation passes through here.
+ */
+function fromOneModel(c: Case): Case {
+  const { k, v } = c.tensors;
+  if (k.distribution !== 'code-lm' || k.firstToken % 4 === 0) return c;
+  return { ...c, tensors: { q: k, k, v: v.distribution === 'zero' ? v : (k as Recipe) } };
+}

@@ -1,0 +1,131 @@
+// problemArbitrary: shapes. Lengths are drawn around the sizes where a kernel's behaviour changes
+// (one below, at, one above, and multiples), with 0, 1 and 2, and else at random; query heads per KV
+// head include the awkward ones (3, 5, 6, 7, 12); a budget in multiply-adds keeps a case cheap.
+//
+// Inside, a problem is a record {tokens, kvHeads, ratio, headSize}, because queryHeads must stay a
+// multiple of kvHeads while it shrinks. The map back is exact, so a stored problem shrinks too.
+
+import fc from 'fast-check';
+import type { Problem } from '../../reference/problem.js';
+import { multiplyAdds } from '../case.js';
+import { LIMITS } from '../parse-case.js';
+import { Lengths } from './lengths.js';
+import { Choice, Whole, weighted } from './whole.js';
+
+export interface ProblemSpace {
+  readonly requestsMax: number;
+  /** Of one request. */
+  readonly tokensMax: number;
+  readonly kvHeadsMax: number;
+  /** Query heads per KV head. */
+  readonly ratioMax: number;
+  /** Simplest first. */
+  readonly headSizes: readonly number[];
+  /** Sizes where behaviour changes. */
+  readonly tiles: readonly number[];
+  readonly multiplyAddsMax: number;
+}
+
+/** All that parseCase accepts: for shrinking cases that were not generated here. */
+export const anyProblem: ProblemSpace = {
+  requestsMax: LIMITS.requests,
+  tokensMax: LIMITS.tokens,
+  kvHeadsMax: LIMITS.heads,
+  ratioMax: LIMITS.heads,
+  headSizes: [128],
+  tiles: [8, 16, 128],
+  multiplyAddsMax: Number.POSITIVE_INFINITY,
+};
+
+/** Multiples of a tile that get neighbours: the first ones, and one where many records are in flight. */
+const MULTIPLES = [1, 2, 3, 4, 8];
+const SMALL = [0, 1, 2, 3];
+const RATIOS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 64];
+const RATIO_WEIGHTS = [12, 8, 6, 8, 4, 4, 4, 8, 3, 3, 1, 1, 1];
+
+/** Lengths at and next to multiples of the tiles, ascending, each once. */
+export function edgeLengths(tiles: readonly number[], tokensMax: number): number[] {
+  const around = tiles.flatMap((tile) =>
+    MULTIPLES.flatMap((n) => [n * tile - 1, n * tile, n * tile + 1]),
+  );
+  const inRange = [...SMALL, ...around].filter((n) => n <= tokensMax);
+  return [...new Set(inRange)].sort((a, b) => a - b);
+}
+
+/** A third at random over all magnitudes, a fifth tiny, the rest at edges. */
+function drawLength(random: fc.Random, edges: readonly number[], tokensMax: number): number {
+  const kind = random.nextInt(0, 14);
+  if (kind < 3) return SMALL[random.nextInt(0, SMALL.length - 1)];
+  if (kind < 10) return edges[random.nextInt(0, edges.length - 1)];
+  const bits = random.nextInt(1, Math.ceil(Math.log2(tokensMax + 1)));
+  return random.nextInt(0, 2 ** bits - 1);
+}
+
+interface Shape {
+  readonly tokens: number[];
+  readonly kvHeads: number;
+  readonly ratio: number;
+  readonly headSize: number;
+}
+
+export function problemArbitrary(space: ProblemSpace): fc.Arbitrary<Problem> {
+  const { requestsMax, tokensMax, kvHeadsMax, ratioMax, headSizes, tiles } = space;
+  const edges = edgeLengths(tiles, tokensMax);
+  const length = new Whole({
+    ...{ min: 0, max: tokensMax, edges },
+    draw: (random) => drawLength(random, edges, tokensMax),
+  });
+  const ratios = RATIOS.filter((ratio) => ratio <= ratioMax);
+  const ratioWeights = RATIO_WEIGHTS.slice(0, ratios.length);
+  const shape: fc.Arbitrary<Shape> = fc.record(
+    {
+      tokens: new Lengths(length, requestsMax),
+      kvHeads: new Whole({
+        ...{ min: 1, max: kvHeadsMax, edges: [1, 2, 3] },
+        draw: (random) => weighted(random, [1, 2, 3, 4, 5, 8], [6, 6, 3, 3, 1, 1]),
+      }),
+      ratio: new Whole({
+        ...{ min: 1, max: ratioMax, edges: ratios },
+        draw: (random) => weighted(random, ratios, ratioWeights),
+      }),
+      headSize: new Choice(
+        headSizes,
+        headSizes.map(() => 1),
+        (value) => Number.isInteger(value),
+      ),
+    },
+    { noNullPrototype: true },
+  );
+  return shape.map((x) => withinBudget(problemOf(x), space.multiplyAddsMax), shapeOf);
+}
+
+function problemOf({ tokens, kvHeads, ratio, headSize }: Shape): Problem {
+  return { tokens, queryHeads: kvHeads * ratio, kvHeads, headSize };
+}
+
+/** The inverse of problemOf; throws for what is no problem, as fast-check asks of an unmapper. */
+function shapeOf(value: unknown): Shape {
+  const p = value as Problem;
+  const { queryHeads, kvHeads, headSize } = p;
+  if (!Array.isArray(p.tokens) || !Number.isInteger(queryHeads / kvHeads)) {
+    throw new TypeError('problem: not a problem');
+  }
+  return { tokens: [...p.tokens], kvHeads, ratio: queryHeads / kvHeads, headSize };
+}
+
+/**
+ * The same problem if it is cheap enough, else one with fewer requests, KV heads, query heads and at
+ * last tokens, in this order: a problem within the budget is its own image, so the map stays exact.
+ */
+function withinBudget(p: Problem, multiplyAddsMax: number): Problem {
+  let { tokens, kvHeads } = p;
+  let ratio = p.queryHeads / kvHeads;
+  const problem = (): Problem => ({ ...p, tokens, kvHeads, queryHeads: kvHeads * ratio });
+  while (multiplyAdds(problem()) > multiplyAddsMax) {
+    if (tokens.length > 1) tokens = tokens.slice(0, -1);
+    else if (kvHeads > 1) kvHeads = Math.floor(kvHeads / 2);
+    else if (ratio > 1) ratio = Math.floor(ratio / 2);
+    else tokens = [Math.floor(multiplyAddsMax / (2 * p.headSize))];
+  }
+  return problem();
+}

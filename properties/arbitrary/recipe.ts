@@ -1,0 +1,128 @@
+// recipeArbitrary: how a tensor comes to be. A record of all fields that any recipe has, mapped to the
+// recipe that the chosen distribution needs, so that shrinking can step from a slice of the real cache
+// to a drawn distribution and on to zeros without losing its place.
+//
+// Literals are never drawn, and they do not shrink: their size is tied to the shape of the problem.
+
+import fc from 'fast-check';
+import {
+  CODE_LM_LAYERS,
+  CODE_LM_TOKENS,
+  DISTRIBUTIONS,
+  type Distribution,
+  OFFSET_MAX,
+  type Recipe,
+  SCALE_MAX,
+  SCALE_MIN,
+  SEED_MAX,
+} from '../recipe.js';
+import { Whole, weighted } from './whole.js';
+
+export interface RecipeSpace {
+  /** Slices of the real cache may be drawn: the caller has a source for them. */
+  readonly codeLm: boolean;
+  /** NaN and infinities may be drawn. */
+  readonly nonFinite: boolean;
+}
+
+export const anyRecipe: RecipeSpace = { codeLm: true, nonFinite: true };
+
+/** Simplest first; the real cache is the least simple. */
+const NAMES = [...DISTRIBUTIONS, 'code-lm'] as const;
+type Name = (typeof NAMES)[number];
+
+/** How often each is drawn, out of about 40: ordinary values most, then what finds layout bugs. */
+const WEIGHTS: Readonly<Record<Name, number>> = {
+  zero: 1,
+  constant: 1,
+  alternating: 1,
+  'ramp-head': 1,
+  'ramp-channel': 1,
+  'ramp-token': 2,
+  'repeated-token': 2,
+  uniform: 2,
+  normal: 8,
+  grid: 3,
+  ties: 3,
+  subnormal: 1,
+  'near-overflow': 1,
+  'heavy-tail': 2,
+  'outlier-channels': 3,
+  sink: 2,
+  needle: 2,
+  patchwork: 6,
+  'non-finite': 2,
+  'code-lm': 5,
+};
+
+interface Fields {
+  readonly name: number;
+  readonly seed: number;
+  readonly scale: number;
+  readonly offset: number;
+  readonly layer: number;
+  readonly firstToken: number;
+}
+
+/** Mostly 1, then near it, then the whole range with its ends. */
+function drawScale(random: fc.Random): number {
+  const kind = random.nextInt(0, 9);
+  if (kind < 5) return 0;
+  if (kind < 8) return random.nextInt(-4, 4);
+  if (kind < 9) return random.nextInt(SCALE_MIN, SCALE_MAX);
+  return [SCALE_MIN, -15, -14, SCALE_MAX - 1, SCALE_MAX][random.nextInt(0, 4)];
+}
+
+/** Mostly 0, then a few units, then so far that fp16 hardly resolves the range. */
+function drawOffset(random: fc.Random): number {
+  const kind = random.nextInt(0, 9);
+  if (kind < 6) return 0;
+  if (kind < 8) return random.nextInt(-8, 8);
+  const magnitude = random.nextInt(16, OFFSET_MAX);
+  return random.nextInt(0, 1) === 0 ? magnitude : -magnitude;
+}
+
+export function recipeArbitrary(space: RecipeSpace): fc.Arbitrary<Recipe> {
+  const allowed = NAMES.map((name, place) => ({ name, place })).filter(
+    ({ name }) =>
+      (name !== 'code-lm' || space.codeLm) && (name !== 'non-finite' || space.nonFinite),
+  );
+  const places = allowed.map(({ place }) => place);
+  const weights = allowed.map(({ name }) => WEIGHTS[name]);
+  const fields: fc.Arbitrary<Fields> = fc.record(
+    {
+      name: new Whole({
+        ...{ min: 0, max: NAMES.length - 1, edges: places, bisect: false },
+        draw: (random) => weighted(random, places, weights),
+      }),
+      seed: new Whole({ min: 0, max: SEED_MAX, edges: [1, 2, 3], bisect: false }),
+      scale: new Whole({ min: SCALE_MIN, max: SCALE_MAX, origin: 0, draw: drawScale }),
+      offset: new Whole({ min: -OFFSET_MAX, max: OFFSET_MAX, origin: 0, draw: drawOffset }),
+      layer: new Whole({ min: 0, max: CODE_LM_LAYERS - 1 }),
+      firstToken: new Whole({ min: 0, max: CODE_LM_TOKENS - 1, bisect: false }),
+    },
+    { noNullPrototype: true },
+  );
+  return fields.map(recipeOf, fieldsOf);
+}
+
+function recipeOf({ name, seed, scale, offset, layer, firstToken }: Fields): Recipe {
+  const distribution = NAMES[name];
+  if (distribution === 'code-lm') return { distribution, layer, firstToken };
+  return { distribution, seed, scale, offset };
+}
+
+/** The inverse of recipeOf, with 0 for the fields that a recipe lacks; throws for a literal. */
+function fieldsOf(value: unknown): Fields {
+  const recipe = value as Recipe;
+  if (recipe.distribution === 'code-lm') {
+    const { layer, firstToken } = recipe;
+    return { name: NAMES.indexOf('code-lm'), seed: 0, scale: 0, offset: 0, layer, firstToken };
+  }
+  const name = DISTRIBUTIONS.indexOf(recipe.distribution as Distribution);
+  if (name === -1 || recipe.distribution === 'literal') {
+    throw new TypeError(`recipe: ${recipe.distribution} does not shrink`);
+  }
+  const { seed, scale, offset } = recipe;
+  return { name, seed, scale, offset, layer: 0, firstToken: 0 };
+}

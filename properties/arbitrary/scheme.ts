@@ -1,0 +1,43 @@
+// schemeArbitrary: cache formats, one entry for every combination that a kernel declares.
+//
+// A table rather than a record of fields: not every combination of bits, axis and group exists, and
+// a shrink step should move between schemes that do.
+
+import type fc from 'fast-check';
+import type { Scheme } from '../../reference/scheme.js';
+import type { FormatSupport } from '../kernel.js';
+import { Choice } from './whole.js';
+
+/** All schemes of the reference, simplest first: the fewest parameters and the most exact codes. */
+export const anyFormats: readonly FormatSupport[] = [
+  {
+    format: 'bitdecoding',
+    kAxis: ['channel'],
+    bits: [4, 2],
+    groups: [128, 64, 32],
+    headSizes: [128],
+  },
+];
+
+export function schemesOf(formats: readonly FormatSupport[]): Scheme[] {
+  return formats.flatMap(({ format, kAxis, bits, groups }) =>
+    kAxis.flatMap((axis) =>
+      bits.flatMap((b) =>
+        groups.map((group) => ({ format, kAxis: axis, bits: b, group }) as unknown as Scheme),
+      ),
+    ),
+  );
+}
+
+function equal(a: Scheme, b: Scheme): boolean {
+  return a.format === b.format && a.kAxis === b.kAxis && a.bits === b.bits && a.group === b.group;
+}
+
+const isScheme = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && 'format' in value && 'group' in value;
+
+export function schemeArbitrary(formats: readonly FormatSupport[]): fc.Arbitrary<Scheme> {
+  const schemes = schemesOf(formats);
+  const weights = schemes.map(() => 1);
+  return new Choice(schemes, weights, isScheme, equal);
+}
