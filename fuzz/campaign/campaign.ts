@@ -1,0 +1,193 @@
+// campaign.ts - one run from its options to its findings: plan, run, group, shrink, store.
+//
+// Everything that the user can get wrong comes back as an error with an exit code before a kernel is
+// started; everything that goes wrong later is part of the result. Nothing here prints: progress goes
+// out through `events`, and fuzz/report makes the text.
+
+import { join } from 'node:path';
+import { caseArbitrary } from '../../properties/index.js';
+import { readCases, type StoredCase } from './case-file.js';
+import {
+  groupFailures,
+  type ShrinkContext,
+  type ShrunkGroup,
+  shrinkGroup,
+} from './failure-group.js';
+import { readBaseline } from './finding-store.js';
+import { Lane, type OpenLaneResult } from './lane.js';
+import { headCommit, packageRoot } from './package-root.js';
+import { casesFor, type PlannedCase, planCases } from './plan.js';
+import { type CaseRecord, type PoolResult, runCases } from './pool.js';
+import { type ReportedFinding, storeShrunk } from './reported-finding.js';
+import type { Seed } from './seed.js';
+import type { Workdir } from './workdir.js';
+import type { Hello } from './worker-process.js';
+
+/** Of all findings of a run together; a run with many findings must end too. */
+const SHRINK_TOTAL = 4;
+
+export interface CampaignOptions {
+  /** null: cuda:0 where a GPU answers, else sim:sm_90. */
+  readonly kernel: string | null;
+  readonly checked: boolean;
+  readonly seed: Seed;
+  readonly budget: {
+    /** Cases to generate; null: as many as `seconds` stand for. */
+    readonly generated: number | null;
+    /** A hard stop; null: the plan is run to its end. */
+    readonly seconds: number | null;
+  };
+  readonly workers: number;
+  readonly workdir: Workdir;
+  readonly findings: string;
+  readonly baseline: string | null;
+  /** Names; null: all. */
+  readonly properties: readonly string[] | null;
+  readonly caseDeadlineMs: number;
+  readonly shrinkMs: number;
+  readonly replayCommand: (path: string, kernel: string) => string;
+  readonly interrupt: AbortSignal;
+  readonly events: CampaignEvents;
+  readonly workerPath?: string;
+}
+
+export interface CampaignEvents {
+  opened(kernel: string, hello: Hello, plan: readonly PlannedCase[]): void;
+  ran(record: CaseRecord): void;
+  shrinking(signature: string, tries: number): void;
+}
+
+export interface Campaign {
+  readonly kind: 'campaign';
+  readonly kernel: string;
+  readonly hello: Hello;
+  readonly seed: Seed;
+  readonly commit: string;
+  readonly planned: number;
+  readonly pool: PoolResult;
+  readonly findings: readonly ReportedFinding[];
+  readonly elapsedMs: number;
+}
+
+export type CampaignResult = Campaign | { kind: 'error'; exitCode: 2 | 3; message: string };
+
+export async function runCampaign(options: CampaignOptions): Promise<CampaignResult> {
+  const startedAt = Date.now();
+  const baseline = options.baseline === null ? null : readBaseline(options.baseline);
+  if (baseline?.kind === 'error') return { ...baseline, exitCode: 2 };
+  const stored = readStored(options);
+  if (stored.kind === 'error') return { ...stored, exitCode: 2 };
+
+  const opened = await openLane(options);
+  if (opened.kind === 'error') return opened;
+  const { kernel, lane, hello } = opened;
+  const lanes = [lane];
+  for (let slot = 1; slot < options.workers; slot++) lanes.push(lane.sibling(slot));
+  try {
+    const arbitrary = caseArbitrary(hello.capabilities);
+    const { budget, workers } = options;
+    const generated =
+      budget.generated ?? casesFor(budget.seconds ?? 0, workers, hello.capabilities);
+    const plan = planCases({
+      stored: stored.stored,
+      capabilities: hello.capabilities,
+      arbitrary,
+      seed: options.seed,
+      generated,
+    });
+    options.events.opened(kernel, hello, plan);
+    const pool = await runCases(plan, {
+      lanes,
+      properties: options.properties,
+      caseDeadlineMs: options.caseDeadlineMs,
+      // From here on: that a mutant is compiled before the first case takes nothing from the budget.
+      stopAt: budget.seconds === null ? null : Date.now() + budget.seconds * 1000,
+      interrupt: options.interrupt,
+      onRecord: options.events.ran,
+    });
+    const commit = headCommit(process.cwd());
+    const shrunk = await shrinkAll(pool.records, arbitrary, lanes, options);
+    const findings = shrunk.map((one) => {
+      const reported = storeShrunk(one, { ...options, kernel, device: hello.device, commit });
+      const { property, signature } = reported.finding;
+      return { ...reported, isNew: !(baseline?.has(property, signature) ?? false) };
+    });
+    return {
+      kind: 'campaign',
+      kernel,
+      hello,
+      seed: options.seed,
+      commit,
+      planned: plan.length,
+      pool,
+      findings,
+      elapsedMs: Date.now() - startedAt,
+    };
+  } finally {
+    await Promise.all(lanes.map((each) => each.close()));
+  }
+}
+
+/** Hand-written seeds of the package, then what was found before. */
+function readStored(
+  options: CampaignOptions,
+): { kind: 'stored'; stored: StoredCase[] } | { kind: 'error'; message: string } {
+  const seeds = readCases(join(packageRoot(), 'corpus', 'seeds'), true);
+  if (seeds.kind === 'error') return seeds;
+  const found = readCases(options.findings, true);
+  if (found.kind === 'error') return found;
+  return { kind: 'stored', stored: [...seeds.stored, ...found.stored] };
+}
+
+type OpenResult = Extract<OpenLaneResult, { kind: 'error' }> | OpenedKernel;
+
+interface OpenedKernel {
+  kind: 'open';
+  kernel: string;
+  lane: Lane;
+  hello: Hello;
+}
+
+/** Without --kernel the GPU is tried first; that there is none is no error then. */
+export async function openLane(
+  options: Pick<CampaignOptions, 'kernel' | 'checked' | 'workdir' | 'workerPath'>,
+): Promise<OpenResult> {
+  const uris = options.kernel === null ? ['cuda:0', 'sim:sm_90'] : [options.kernel];
+  const { checked, workdir, workerPath } = options;
+  const path = workerPath === undefined ? {} : { workerPath };
+  const open = (uri: string) => Lane.open({ uri, checked, workdir, slot: 0, ...path });
+  for (const uri of uris.slice(0, -1)) {
+    const opened = await open(uri);
+    if (opened.kind === 'open') return { ...opened, kernel: uri };
+  }
+  const last = uris[uris.length - 1];
+  const opened = await open(last);
+  return opened.kind === 'open' ? { ...opened, kernel: last } : opened;
+}
+
+async function shrinkAll(
+  records: readonly CaseRecord[],
+  arbitrary: ShrinkContext['arbitrary'],
+  lanes: readonly Lane[],
+  options: CampaignOptions,
+): Promise<ShrunkGroup[]> {
+  const shrunk: ShrunkGroup[] = [];
+  const stopAt = Date.now() + SHRINK_TOTAL * options.shrinkMs;
+  for (const group of groupFailures(records)) {
+    const hints = shrunk.map(({ result }) => result.case);
+    const { signature } = group.failure;
+    options.events.shrinking(signature, 0);
+    shrunk.push(
+      await shrinkGroup(group, hints, {
+        arbitrary,
+        lanes,
+        properties: options.properties,
+        caseDeadlineMs: options.caseDeadlineMs,
+        budgetMs: Math.min(options.shrinkMs, stopAt - Date.now()),
+        interrupt: options.interrupt,
+        onTry: (tries) => options.events.shrinking(signature, tries),
+      }),
+    );
+  }
+  return shrunk;
+}

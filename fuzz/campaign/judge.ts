@@ -1,0 +1,82 @@
+// judge.ts - what a worker does with one case: tensors once, then every property in order.
+//
+// A device error ends the case at once: whatever ran after it on the same device would be blamed for
+// something that it did not do. An exception out of a property is a bug of this project and is
+// reported as such ("broken"), never as a finding against the kernel.
+
+import type { Case } from '../../properties/case.js';
+import { judgementOf } from '../../properties/judgement.js';
+import type { Kernel, RunResult } from '../../properties/kernel.js';
+import { materialize, type TensorSource } from '../../properties/materialize.js';
+import type { Property } from '../../properties/property.js';
+import type { NamedVerdict } from './protocol.js';
+
+export type CaseResult =
+  | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: string | null }
+  | { kind: 'broken'; message: string; stack: string };
+
+/** A kernel that remembers whether its device has reported an error. */
+class WatchedKernel implements Kernel {
+  deviceError: string | null = null;
+
+  constructor(private readonly kernel: Kernel) {}
+
+  get uri() {
+    return this.kernel.uri;
+  }
+
+  get device() {
+    return this.kernel.device;
+  }
+
+  get capabilities() {
+    return this.kernel.capabilities;
+  }
+
+  supports(c: Case): string | null {
+    return this.kernel.supports(c);
+  }
+
+  run(...args: Parameters<Kernel['run']>): RunResult {
+    const result = this.kernel.run(...args);
+    if (result.kind === 'device-error') this.deviceError ??= result.reason;
+    return result;
+  }
+
+  close(): void {
+    this.kernel.close();
+  }
+}
+
+export function judgeCase(
+  kernel: Kernel,
+  c: Case,
+  source: TensorSource,
+  properties: readonly Property[],
+): CaseResult {
+  const watched = new WatchedKernel(kernel);
+  let at = 'the tensors';
+  try {
+    const unsupported = watched.supports(c);
+    if (unsupported !== null) {
+      const verdict = { kind: 'unsupported' as const, reason: unsupported };
+      const verdicts = properties.map(({ name }) => ({ property: name, verdict }));
+      return { kind: 'judged', verdicts, deviceError: null };
+    }
+    const inputs = materialize(c, source);
+    if (inputs.kind === 'error') return { kind: 'broken', message: inputs.message, stack: '' };
+    const judgement = judgementOf(watched, c, inputs.inputs, source);
+    const verdicts: NamedVerdict[] = [];
+    for (const property of properties) {
+      at = `property ${property.name}`;
+      const verdict = property.judge(judgement);
+      verdicts.push({ property: property.name, verdict });
+      if (watched.deviceError !== null) break;
+    }
+    return { kind: 'judged', verdicts, deviceError: watched.deviceError };
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    const stack = error instanceof Error ? (error.stack ?? '') : '';
+    return { kind: 'broken', message: `${at} threw "${text.split('\n')[0]}"`, stack };
+  }
+}

@@ -1,0 +1,73 @@
+// lane.ts - a place where cases run one after another, with a live worker process in it.
+//
+// After a crash, a timeout or a device error the process is used up, and the next case starts a fresh
+// one. When no fresh one can be opened any more, the lane is lost: on a device that means that the
+// device is gone (exit code 4, another machine may succeed), in emulation that the environment broke.
+
+import type { Case } from '../../properties/case.js';
+import {
+  type CaseAnswer,
+  type Hello,
+  type WorkerOptions,
+  WorkerProcess,
+} from './worker-process.js';
+
+export interface Loss {
+  readonly kind: 'lost';
+  readonly exitCode: 3 | 4;
+  readonly message: string;
+}
+
+export type OpenLaneResult =
+  | { kind: 'open'; lane: Lane; hello: Hello }
+  | { kind: 'error'; exitCode: 2 | 3; message: string };
+
+export class Lane {
+  private constructor(
+    private readonly options: WorkerOptions,
+    readonly hello: Hello,
+    private worker: WorkerProcess | null,
+  ) {}
+
+  static async open(options: WorkerOptions): Promise<OpenLaneResult> {
+    const opened = await WorkerProcess.open(options);
+    if (opened.kind === 'error') return opened;
+    return {
+      kind: 'open',
+      lane: new Lane(options, opened.hello, opened.worker),
+      hello: opened.hello,
+    };
+  }
+
+  /** A further lane beside this one; its process starts with its first case. */
+  sibling(slot: number): Lane {
+    return new Lane({ ...this.options, slot }, this.hello, null);
+  }
+
+  async judge(
+    c: Case,
+    properties: readonly string[] | null,
+    deadlineMs: number,
+  ): Promise<CaseAnswer | Loss> {
+    if (this.worker === null) {
+      const opened = await WorkerProcess.open(this.options);
+      if (opened.kind === 'error') {
+        const exitCode = this.hello.capabilities.emulated ? 3 : 4;
+        return { kind: 'lost', exitCode, message: opened.message };
+      }
+      this.worker = opened.worker;
+    }
+    const answer = await this.worker.judge(c, properties, deadlineMs);
+    if (answer.kind === 'judged' ? answer.deviceError !== null : answer.kind !== 'broken') {
+      await this.close();
+    }
+    return answer;
+  }
+
+  /** Ends the process; the next case gets a fresh one. */
+  async close(): Promise<void> {
+    const { worker } = this;
+    this.worker = null;
+    await worker?.kill();
+  }
+}

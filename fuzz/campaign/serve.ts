@@ -1,0 +1,73 @@
+// serve.ts - the life of a worker process: open one kernel, then answer case after case.
+//
+// A kernel runs synchronously, so that while it runs this process hears nothing; the supervisor's
+// deadline is what ends a kernel that hangs. If the supervisor itself is gone nobody would, so a
+// thread of its own looks for the parent every second and ends the process when it has changed.
+
+import { Worker } from 'node:worker_threads';
+import { properties } from '../../properties/index.js';
+import type { Kernel } from '../../properties/kernel.js';
+import type { TensorSource } from '../../properties/materialize.js';
+import type { KernelListing, OpenResult } from '../kernels/open.js';
+import { judgeCase } from './judge.js';
+import type { FromWorker, ToWorker } from './protocol.js';
+
+/** What the process can open; the tests serve kernels that crash and hang in the same way. */
+export interface Kernels {
+  open(uri: string, options: { checked: boolean }): OpenResult;
+  list(): KernelListing[];
+  source: TensorSource;
+}
+
+export function serve(kernels: Kernels): void {
+  endWithParent();
+  let kernel: Kernel | null = null;
+  process.on('message', (message: ToWorker) => {
+    if (message.kind === 'list') {
+      send({ kind: 'listing', kernels: kernels.list() });
+    } else if (message.kind === 'open') {
+      const opened = openSafely(kernels, message);
+      if (opened.kind === 'kernel') {
+        ({ kernel } = opened);
+        const { device, capabilities } = opened.kernel;
+        send({ kind: 'hello', device, capabilities });
+      } else {
+        send({ kind: 'not-opened', exitCode: opened.exitCode, message: opened.message });
+      }
+    } else {
+      if (kernel === null) throw new Error('a case came before the kernel was opened');
+      const names = message.properties;
+      const chosen = properties.filter((p) => names === null || names.includes(p.name));
+      const result = judgeCase(kernel, message.case, kernels.source, chosen);
+      send({ ...result, id: message.id });
+    }
+  });
+  process.on('disconnect', () => process.exit(0));
+  // Ctrl-C in a terminal reaches every process of the group; the supervisor decides what ends when.
+  process.on('SIGINT', () => {});
+}
+
+function openSafely(
+  kernels: Kernels,
+  { uri, checked }: { uri: string; checked: boolean },
+): OpenResult {
+  try {
+    return kernels.open(uri, { checked });
+  } catch (error) {
+    const text = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    return { kind: 'error', exitCode: 3, message: `${uri}: cannot be opened (${text})` };
+  }
+}
+
+function send(message: FromWorker): void {
+  process.send?.(message);
+}
+
+function endWithParent(): void {
+  const watch = `
+    const parent = process.ppid;
+    setInterval(() => {
+      if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL');
+    }, 1000);`;
+  new Worker(watch, { eval: true }).unref();
+}

@@ -1,0 +1,174 @@
+// worker-process.ts - one worker seen from the supervisor: start, ask, end.
+//
+// Everything that can happen to a process while it runs a case comes back as a value: it answered, it
+// died (by which signal), or it was silent until the deadline and was killed. The case is on disk
+// before the process gets it. `close` is awaited rather than `exit`, because only then has the last
+// of its messages and of its error output arrived.
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { type Case, canonicalJson } from '../../properties/case.js';
+import type { Capabilities, Device } from '../../properties/kernel.js';
+import type { KernelListing } from '../kernels/open.js';
+import type { FromWorker, NamedVerdict, ToWorker } from './protocol.js';
+import type { Workdir } from './workdir.js';
+
+/** A first build of a mutant compiles the kernels, about 20 s on two slow cores. */
+const OPEN_DEADLINE_MS = 300_000;
+/** Of what a dying kernel wrote to its error output, the end is kept. */
+const STDERR_BYTES_MAX = 4096;
+
+const WORKER_PATH = fileURLToPath(new URL('./worker.js', import.meta.url));
+
+export interface WorkerOptions {
+  readonly uri: string;
+  readonly checked: boolean;
+  readonly workdir: Workdir;
+  /** Number of this worker, the name of its pending file. */
+  readonly slot: number;
+  /** Another program that speaks the protocol; for tests. */
+  readonly workerPath?: string;
+}
+
+export interface Hello {
+  readonly device: Device;
+  readonly capabilities: Capabilities;
+}
+
+export type OpenWorkerResult =
+  | { kind: 'open'; worker: WorkerProcess; hello: Hello }
+  | { kind: 'error'; exitCode: 2 | 3; message: string };
+
+export type CaseAnswer =
+  | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: string | null }
+  | { kind: 'broken'; message: string; stack: string }
+  /** cause: "SIGSEGV" or "exit-134"; the process is gone. */
+  | { kind: 'crash'; cause: string; detail: string }
+  | { kind: 'timeout'; ms: number };
+
+type Reply =
+  | { kind: 'message'; message: FromWorker }
+  | { kind: 'closed'; cause: string; detail: string }
+  | { kind: 'silent' };
+
+export class WorkerProcess {
+  private stderr = '';
+  private nextId = 0;
+  private closed: { cause: string } | null = null;
+  private deliver: ((reply: Reply) => void) | null = null;
+
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly options: Pick<WorkerOptions, 'workdir' | 'slot'>,
+  ) {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr = (this.stderr + text).slice(-STDERR_BYTES_MAX);
+    });
+    child.on('message', (message: FromWorker) => this.settle({ kind: 'message', message }));
+    child.on('error', (error) => this.end(`spawn (${error.message})`));
+    child.on('close', (code, signal) => this.end(signal ?? `exit-${code}`));
+  }
+
+  /** Starts a process and lets it open the kernel. */
+  static async open(options: WorkerOptions): Promise<OpenWorkerResult> {
+    const worker = WorkerProcess.start(options);
+    const message: ToWorker = { kind: 'open', uri: options.uri, checked: options.checked };
+    const reply = await worker.ask(message, OPEN_DEADLINE_MS);
+    if (reply.kind === 'message' && reply.message.kind === 'hello') {
+      const { device, capabilities } = reply.message;
+      return { kind: 'open', worker, hello: { device, capabilities } };
+    }
+    await worker.kill();
+    if (reply.kind === 'message' && reply.message.kind === 'not-opened') {
+      return { kind: 'error', exitCode: reply.message.exitCode, message: reply.message.message };
+    }
+    const how =
+      reply.kind === 'closed'
+        ? `the process ended with ${reply.cause}${reply.detail === '' ? '' : ` (${reply.detail})`}`
+        : `nothing came back within ${OPEN_DEADLINE_MS / 1000} s`;
+    return { kind: 'error', exitCode: 3, message: `${options.uri}: cannot be opened, ${how}` };
+  }
+
+  /** What can be opened, asked of a process of its own: looking may load the addon. */
+  static async list(workdir: Workdir): Promise<KernelListing[]> {
+    const worker = WorkerProcess.start({ workdir, slot: 0 });
+    const reply = await worker.ask({ kind: 'list' }, OPEN_DEADLINE_MS);
+    await worker.kill();
+    return reply.kind === 'message' && reply.message.kind === 'listing'
+      ? reply.message.kernels
+      : [];
+  }
+
+  private static start(
+    options: Pick<WorkerOptions, 'workdir' | 'slot' | 'workerPath'>,
+  ): WorkerProcess {
+    const child = fork(options.workerPath ?? WORKER_PATH, [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    return new WorkerProcess(child, options);
+  }
+
+  /** Runs one case. After a crash, a timeout or a device error the process must be replaced. */
+  async judge(
+    c: Case,
+    properties: readonly string[] | null,
+    deadlineMs: number,
+  ): Promise<CaseAnswer> {
+    const { workdir, slot } = this.options;
+    workdir.writePending(slot, canonicalJson(c));
+    const id = this.nextId++;
+    const reply = await this.ask({ kind: 'judge', id, case: c, properties }, deadlineMs);
+    if (reply.kind === 'silent') await this.kill();
+    workdir.removePending(slot);
+    if (reply.kind === 'silent') return { kind: 'timeout', ms: deadlineMs };
+    if (reply.kind === 'closed') {
+      return { kind: 'crash', cause: reply.cause, detail: reply.detail };
+    }
+    const { message } = reply;
+    if (message.kind === 'judged') {
+      return { kind: 'judged', verdicts: message.verdicts, deviceError: message.deviceError };
+    }
+    if (message.kind === 'broken') {
+      return { kind: 'broken', message: message.message, stack: message.stack };
+    }
+    throw new Error(`a worker answered "${message.kind}" to a case`);
+  }
+
+  /** Ends the process, by its own id, and waits until it is gone. */
+  async kill(): Promise<void> {
+    if (this.closed !== null) return;
+    const gone = new Promise((resolve) => this.child.once('close', resolve));
+    this.child.kill('SIGKILL');
+    await gone;
+  }
+
+  private ask(message: ToWorker, deadlineMs: number): Promise<Reply> {
+    if (this.closed !== null) return Promise.resolve(this.closedReply(this.closed.cause));
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.settle({ kind: 'silent' }), deadlineMs);
+      this.deliver = (reply) => {
+        clearTimeout(timer);
+        resolve(reply);
+      };
+      // A process that died in between reports itself by `close`.
+      this.child.send(message, () => {});
+    });
+  }
+
+  private settle(reply: Reply): void {
+    const deliver = this.deliver;
+    this.deliver = null;
+    deliver?.(reply);
+  }
+
+  private end(cause: string): void {
+    this.closed ??= { cause };
+    this.settle(this.closedReply(this.closed.cause));
+  }
+
+  private closedReply(cause: string): Reply {
+    const lines = this.stderr.split('\n').filter((line) => line.trim() !== '');
+    return { kind: 'closed', cause, detail: (lines.at(-1) ?? '').trim().slice(0, 200) };
+  }
+}

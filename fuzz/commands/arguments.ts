@@ -1,0 +1,83 @@
+// arguments.ts - values of command-line options: parsed once, here, with one sentence for each mistake.
+
+import { availableParallelism } from 'node:os';
+import { basename, relative } from 'node:path';
+import { headCommit } from '../campaign/package-root.js';
+import { parseSeed, type Seed } from '../campaign/seed.js';
+import { Workdir } from '../campaign/workdir.js';
+
+/** A mistake of the user: the sentence is printed and the exit code is 2. */
+export class UsageError extends Error {}
+
+const UNIT_SECONDS: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 };
+/** setTimeout takes at most 2^31 - 1 ms. */
+const SECONDS_MAX = 24 * 3600;
+
+/** "90", "90s", "5m" or "8h" in seconds. */
+export function parseSeconds(option: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text);
+  const seconds = match === null ? Number.NaN : Number(match[1]) * UNIT_SECONDS[match[2]];
+  if (!(seconds > 0 && seconds <= SECONDS_MAX)) {
+    throw new UsageError(`${option}: "${text}" is not a time such as 90s, 5m or 8h, at most 24h`);
+  }
+  return seconds;
+}
+
+export function parseCount(option: string, text: string, max: number): number {
+  const n = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(n >= 1 && n <= max)) {
+    throw new UsageError(`${option}: "${text}" is not an integer from 1 to ${max}`);
+  }
+  return n;
+}
+
+/** Without --seed: the commit of the working directory, else 1. */
+export function seedFrom(text: string | undefined): Seed {
+  if (text === undefined) {
+    const commit = headCommit(process.cwd());
+    return commit === 'unknown' ? 1 : commit;
+  }
+  const parsed = parseSeed(text);
+  if (parsed.kind === 'error') throw new UsageError(parsed.message);
+  return parsed.seed;
+}
+
+export function workersFrom(text: string | undefined): number {
+  const cores = availableParallelism();
+  return text === undefined ? cores : Math.min(cores, parseCount('--workers', text, 1024));
+}
+
+export function workdirFrom(path: string): Workdir {
+  const opened = Workdir.open(path);
+  if (opened.kind === 'error') throw new UsageError(opened.message);
+  return opened.workdir;
+}
+
+/** Names of properties, checked; null: all of them. */
+export function propertiesFrom(
+  names: readonly string[],
+  known: readonly string[],
+): readonly string[] | null {
+  for (const name of names) {
+    if (!known.includes(name)) {
+      throw new UsageError(`--property: there is no "${name}", there are ${known.join(', ')}`);
+    }
+  }
+  return names.length === 0 ? null : names;
+}
+
+/** A command line that runs this program again as it was started, here and now. */
+export function commandLine(...words: string[]): string {
+  const script = process.argv[1] ?? '';
+  const program =
+    basename(script) === 'kvproof' ? ['npx', 'kvproof'] : ['node', relative(process.cwd(), script)];
+  return [...program, ...words].map(quoted).join(' ');
+}
+
+export function replayCommand(path: string, kernel: string): string {
+  return commandLine('replay', path, '--kernel', kernel);
+}
+
+function quoted(word: string): string {
+  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

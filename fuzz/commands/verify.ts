@@ -1,0 +1,149 @@
+// verify - the gate: what failed before, the real cache, then generated cases, within a time or a
+// number of cases. See fuzz/campaign/campaign.ts for what runs and README.md for the exit codes.
+
+import { properties } from '../../properties/index.js';
+import { type Campaign, type CampaignOptions, runCampaign } from '../campaign/campaign.js';
+import { RUN, RUN_STATEMENT } from '../campaign/outcome.js';
+import { type Tally, tally } from '../campaign/tally.js';
+import { annotations } from '../report/annotation.js';
+import { verifyJson } from '../report/json.js';
+import { junitXml } from '../report/junit.js';
+import { Progress } from '../report/progress.js';
+import { sarifJson } from '../report/sarif.js';
+import { campaignReport, startLines } from '../report/terminal.js';
+import { print, tell, writeReport } from '../report/writer.js';
+import {
+  commandLine,
+  parseCount,
+  parseSeconds,
+  propertiesFrom,
+  replayCommand,
+  seedFrom,
+  workdirFrom,
+  workersFrom,
+} from './arguments.js';
+import { interruptSignal } from './interrupt.js';
+
+export interface VerifyFlags {
+  kernel?: string;
+  time?: string;
+  runs?: string;
+  seed?: string;
+  baseline?: string;
+  json?: string;
+  junit?: string;
+  sarif?: string;
+  workers?: string;
+  findings: string;
+  workdir: string;
+  checked: boolean;
+  property: string[];
+  deadline: string;
+  shrinkTime: string;
+}
+
+export async function verify(flags: VerifyFlags, version: string): Promise<number> {
+  const options = optionsFrom(flags);
+  const names = [RUN, ...(options.properties ?? properties.map(({ name }) => name))];
+  print(`seed ${options.seed}`);
+  tellOrphans(options);
+  const progress = new Progress();
+  const state = { done: 0, planned: 0, failures: 0 };
+  const result = await runCampaign({
+    ...options,
+    events: {
+      opened(kernel, hello, plan) {
+        print(...startLines(kernel, hello), planLine(plan));
+        state.planned = plan.length;
+      },
+      ran({ verdicts }) {
+        state.done += 1;
+        if (verdicts.some(({ verdict }) => verdict.kind === 'fail')) state.failures += 1;
+        progress.update({ phase: 'cases', ...state });
+      },
+      shrinking(signature, tries) {
+        progress.update({ ...state, phase: `shrinking ${signature}`, done: tries, planned: 0 });
+      },
+    },
+  });
+  progress.end();
+  if (result.kind === 'error') {
+    tell(`kvproof verify: ${result.message}`);
+    return result.exitCode;
+  }
+  const sums = tally(result.pool.records, names);
+  const exitCode = exitCodeOf(result, sums);
+  print('', ...campaignReport(result, sums));
+  if (process.env.GITHUB_ACTIONS === 'true') print(...annotations(result.findings));
+  return writeReports(flags, result, sums, exitCode, version);
+}
+
+function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
+  const seconds = parseSeconds('--time', flags.time ?? '60s');
+  const known = properties.map(({ name }) => name);
+  return {
+    kernel: flags.kernel ?? null,
+    checked: flags.checked,
+    seed: seedFrom(flags.seed),
+    budget: {
+      generated: flags.runs === undefined ? null : parseCount('--runs', flags.runs, 100_000_000),
+      seconds: flags.runs !== undefined && flags.time === undefined ? null : seconds,
+    },
+    workers: workersFrom(flags.workers),
+    workdir: workdirFrom(flags.workdir),
+    findings: flags.findings,
+    baseline: flags.baseline ?? null,
+    properties: propertiesFrom(flags.property, known),
+    caseDeadlineMs: 1000 * parseSeconds('--deadline', flags.deadline),
+    shrinkMs: 1000 * parseSeconds('--shrink-time', flags.shrinkTime),
+    replayCommand,
+    interrupt: interruptSignal(),
+  };
+}
+
+/** 0 nothing found, 1 findings, 3 the run says nothing, 4 the device was lost. */
+export function exitCodeOf({ findings, pool }: Campaign, sums: Tally): number {
+  if (findings.some(({ isNew }) => isNew)) return 1;
+  if (pool.loss !== null) return pool.loss.exitCode;
+  if (pool.broken.length > 0 || pool.stopped === 'interrupt') return 3;
+  return sums.cases > 0 ? 0 : 3;
+}
+
+function planLine(plan: readonly { origin: string }[]): string {
+  const of = (origin: string) => plan.filter((planned) => planned.origin === origin).length;
+  const stored = plan.length - of('real-cache') - of('generated');
+  return (
+    `plan: ${stored} stored, ${of('real-cache')} from the real cache, ` +
+    `${of('generated')} generated cases`
+  );
+}
+
+/** Cases that were running when an earlier run was cut off: the machine may have died of one. */
+function tellOrphans({ workdir }: Pick<CampaignOptions, 'workdir'>): void {
+  for (const path of workdir.orphans()) {
+    tell(`an earlier run was cut off in this case: ${commandLine('replay', path)}`);
+  }
+}
+
+function writeReports(
+  flags: VerifyFlags,
+  campaign: Campaign,
+  sums: Tally,
+  exitCode: number,
+  version: string,
+): number {
+  const rules = [{ name: RUN, statement: RUN_STATEMENT }, ...properties];
+  const reports: [string, string | undefined, () => string][] = [
+    ['--json', flags.json, () => verifyJson(campaign, sums, exitCode)],
+    ['--junit', flags.junit, () => junitXml(campaign, sums)],
+    ['--sarif', flags.sarif, () => sarifJson(campaign, rules, version)],
+  ];
+  let code = exitCode;
+  for (const [option, path, text] of reports) {
+    const trouble = path === undefined ? null : writeReport(option, path, text());
+    if (trouble === null) continue;
+    tell(`kvproof verify: ${trouble}`);
+    if (code === 0) code = 3;
+  }
+  return code;
+}

@@ -1,0 +1,64 @@
+// junit.ts - a run as a JUnit file: one test case for each property. A property that judged nothing is
+// "skipped", never passed, and a run in which no case ran has an error, so that a gate which reads
+// only this file does not see green.
+
+import type { Campaign } from '../campaign/campaign.js';
+import type { Tally } from '../campaign/tally.js';
+import { failureReport } from './failure.js';
+
+export function junitXml(campaign: Campaign, tally: Tally): string {
+  const { findings, kernel, pool } = campaign;
+  const cases = tally.properties.map((row) => {
+    const own = findings.filter(({ finding, isNew }) => isNew && finding.property === row.name);
+    const failures = own.map((reported) => {
+      const { signature, message } = reported.finding;
+      const text = escaped(failureReport(reported).join('\n'));
+      return `<failure type="${escaped(signature)}" message="${escaped(message)}">${text}</failure>`;
+    });
+    const body = failures.length > 0 ? failures.join('') : row.cases === 0 ? '<skipped/>' : '';
+    return `    <testcase classname="${escaped(kernel)}" name="${escaped(row.name)}">${body}</testcase>`;
+  });
+  const troubles = pool.broken.map(({ message }) => message);
+  if (tally.cases === 0) troubles.push('no case ran');
+  if (pool.loss !== null) troubles.push(pool.loss.message);
+  const errors = troubles.map(
+    (message) =>
+      `    <testcase classname="${escaped(kernel)}" name="campaign">` +
+      `<error message="${escaped(message)}"/></testcase>`,
+  );
+  const red = findings.filter(({ isNew }) => isNew).length;
+  const skipped = tally.properties.filter((row) => row.cases === 0).length;
+  const counts =
+    `tests="${cases.length + errors.length}" failures="${red}" errors="${errors.length}" ` +
+    `skipped="${skipped}" time="${(campaign.elapsedMs / 1000).toFixed(3)}"`;
+  return [
+    '<?xml version="1.0" encoding="UTF-8"?>',
+    `<testsuites name="kvproof" ${counts}>`,
+    `  <testsuite name="${escaped(kernel)}" ${counts}>`,
+    ...cases,
+    ...errors,
+    '  </testsuite>',
+    '</testsuites>',
+    '',
+  ].join('\n');
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+};
+
+/** XML 1.0 cannot hold most control characters at all, terminal colours among them. */
+function escaped(text: string): string {
+  let kept = '';
+  for (const character of text.replace(
+    new RegExp(`${String.fromCharCode(27)}\\[[\\d;]*m`, 'g'),
+    '',
+  )) {
+    const code = character.codePointAt(0) as number;
+    if (code >= 32 || code === 10 || code === 9) kept += ENTITIES[character] ?? character;
+  }
+  return kept;
+}

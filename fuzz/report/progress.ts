@@ -1,0 +1,50 @@
+// progress.ts - what a run says while it runs: one line that is redrawn on a terminal (at most every
+// 200 ms), one line every 5 s in a log. It goes to the error output and is never part of a result.
+
+import { tell } from './writer.js';
+
+const REDRAW_MS = 200;
+const LINE_MS = 5_000;
+
+export interface ProgressState {
+  readonly phase: string;
+  readonly done: number;
+  readonly planned: number;
+  readonly failures: number;
+}
+
+export class Progress {
+  private readonly startedAt = Date.now();
+  private readonly terminal = process.stderr.isTTY === true;
+  private lastAt = this.startedAt;
+  private drawn = false;
+
+  /** Draws `state`, unless it is too early for a further line. */
+  update(state: ProgressState): void {
+    const now = Date.now();
+    if (now - this.lastAt < (this.terminal ? REDRAW_MS : LINE_MS)) return;
+    this.lastAt = now;
+    const line = progressLine(state, now - this.startedAt);
+    if (this.terminal) {
+      process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+      this.drawn = true;
+    } else {
+      tell(line);
+    }
+  }
+
+  /** Clears the line, so that the report starts on an empty one. */
+  end(): void {
+    if (this.drawn) process.stderr.write('\r\x1b[2K');
+    this.drawn = false;
+  }
+}
+
+export function progressLine(state: ProgressState, elapsedMs: number): string {
+  const { phase, done, planned, failures } = state;
+  const seconds = elapsedMs / 1000;
+  const rate = done / Math.max(seconds, 0.001);
+  const found = failures === 0 ? 'nothing found' : `${failures} failing cases`;
+  const of = planned > 0 ? ` of ${planned}` : '';
+  return `${phase}: ${done}${of}, ${rate.toFixed(1)}/s, ${seconds.toFixed(0)} s, ${found}`;
+}

@@ -1,0 +1,112 @@
+// terminal.ts - the report of a run for people: findings, what was looked at, the verdict last.
+
+import pc from 'picocolors';
+import type { Campaign } from '../campaign/campaign.js';
+import type { ReportedFinding } from '../campaign/reported-finding.js';
+import type { Coverage, PropertyTally, Tally } from '../campaign/tally.js';
+import type { Hello } from '../campaign/worker-process.js';
+import { count, failureReport, significant } from './failure.js';
+
+export function startLines(kernel: string, { device, capabilities }: Hello): string[] {
+  const checked = capabilities.checked ? ', every access checked' : '';
+  const where = `${device.name}, ${device.sm}, ${device.driver}${checked}`;
+  return [`kernel ${kernel} (${capabilities.name} on ${where})`];
+}
+
+export function campaignReport(campaign: Campaign, tally: Tally): string[] {
+  return [
+    ...campaign.findings.flatMap((finding) => [...failureReport(finding), '']),
+    ...breakageLines(campaign),
+    ...propertyTable(tally.properties),
+    '',
+    ...coverageLines(tally.coverage),
+    '',
+    ...closing(campaign, tally),
+  ];
+}
+
+function breakageLines({ pool }: Campaign): string[] {
+  const first = pool.broken[0];
+  if (first === undefined) return [];
+  const where = `case ${first.planned.hash} (${first.planned.origin})`;
+  return [
+    `${pc.red(pc.bold('BROKEN'))} ${count(pool.broken.length, 'case')} could not be judged: ` +
+      `${where}: ${first.message}`,
+    '',
+  ];
+}
+
+function propertyTable(rows: readonly PropertyTally[]): string[] {
+  const cells = rows.map((row) => [
+    row.name,
+    String(row.cases),
+    String(row.pass),
+    String(row.fail),
+    String(row.unsupported),
+    grouped(row.elements),
+    row.largestRatio === 0 ? '-' : significant(row.largestRatio),
+  ]);
+  const head = ['property', 'cases', 'pass', 'fail', 'unsupported', 'elements', 'error/bound'];
+  const widths = head.map((title, i) =>
+    Math.max(title.length, ...cells.map((row) => row[i].length)),
+  );
+  const line = (row: string[]) =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ');
+  return [
+    pc.dim(line(head)),
+    ...cells.map((row, i) => (rows[i].fail > 0 ? pc.red(line(row)) : line(row))),
+  ];
+}
+
+function coverageLines(coverage: Coverage): string[] {
+  return Object.entries(coverage).map(([trait, values]) => {
+    const parts = Object.entries(values)
+      .sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }))
+      .map(([value, cases]) => `${value} ${pc.dim(`x${cases}`)}`);
+    return `${trait.padEnd(8)}  ${parts.length === 0 ? '-' : parts.join(', ')}`;
+  });
+}
+
+function closing(campaign: Campaign, tally: Tally): string[] {
+  const { pool, planned, findings } = campaign;
+  const ran = pool.records.length + pool.broken.length;
+  const seconds = (campaign.elapsedMs / 1000).toFixed(1);
+  const amount =
+    `${count(tally.cases, 'case')} ran, ${grouped(tally.elements)} elements compared, ` +
+    `${seconds} s, seed ${campaign.seed}`;
+  const closest =
+    tally.largestRatio === null
+      ? []
+      : [
+          `largest error/bound ${significant(tally.largestRatio.ratio)} ` +
+            `(${tally.largestRatio.property}, case ${tally.largestRatio.case})`,
+        ];
+  const cut: Record<typeof pool.stopped, string[]> = {
+    finished: [],
+    time: [`the time ran out: planned ${planned} cases, ran ${ran}`],
+    interrupt: [`interrupted: planned ${planned} cases, ran ${ran}`],
+    loss: [`the kernel could not be opened any more after ${ran} of ${planned} cases`],
+  };
+  return [amount, ...closest, ...cut[pool.stopped], verdictLine(findings, tally, campaign)];
+}
+
+function verdictLine(
+  findings: readonly ReportedFinding[],
+  tally: Tally,
+  { pool }: Campaign,
+): string {
+  const red = findings.filter(({ isNew }) => isNew).length;
+  const known = findings.length - red;
+  const apart = known === 0 ? '' : `, ${known} known from the baseline`;
+  if (red > 0) return pc.red(pc.bold(`${count(red, 'finding')}${apart}`));
+  if (tally.cases === 0) return pc.red(pc.bold('no case ran, which is not a pass'));
+  if (pool.broken.length > 0 || pool.stopped === 'loss' || pool.stopped === 'interrupt') {
+    return pc.red(pc.bold(`the run is incomplete${apart}`));
+  }
+  return pc.green(pc.bold(`nothing found${apart}`));
+}
+
+/** 1234567 as 1,234,567, whatever the locale. */
+export function grouped(n: number): string {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, ',');
+}
