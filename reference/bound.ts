@@ -1,0 +1,333 @@
+/**
+ * L1: a proven bound of |kernel - float64| for every element of output and lse, order-free: it holds
+ * for every order of tokens, products, warps, splits and merges that the declared Arithmetic allows.
+ * README.md, section "Bounds", is the derivation; the names below are its names.
+ *
+ * The kernel's output is sum_j w^_j v^_j / sum_j w^_j with rounded weights, values and sums. Compared
+ * with the shadow o~ (softmax of shadow scores over shadow values; row-weights.ts):
+ *   known       |o~ - o|, computed
+ *   drift       weights: sum b_j |v~_j - o~| / (1 - Theta)
+ *   rounding    P' to fp16, which the numerator sees and the denominator does not
+ *   products    truncation in the tensor core over the tokens
+ *   zeros       the f32 sum of p z (folded)
+ *   merges      rescaling, changing units and merging partial outputs in f32
+ *   sum         gamma_l of the sum of weights, 4 u of the division, relative to the output
+ * radius is their sum, and outputBound adds the fp16 store. A sum over the kernel's weights w^ is at
+ * most (sum (1 + theta_max) a~ y + tail y_max) / (1 - Theta) of the shadow's (`spread`).
+ *
+ * A row is guarded, and its bounds are NaN so that nothing passes by accident, when an operand is not
+ * finite, when a constant reaches guardLimit or when the scale leaves the range where f32 holds its
+ * multiples. Without tokens output is exactly 0, lse exactly -Inf and both bounds are 0.
+ */
+import {
+  type Arithmetic,
+  eta,
+  f16NormalMin,
+  guardLimit,
+  log2Error,
+  type RowConstants,
+  rowConstants,
+  u,
+  u16,
+} from './arithmetic.js';
+import type { HeadCache } from './cache.js';
+import { ln2, log2, log2e } from './exp.js';
+import { f16FromF64, f16Values } from './format.js';
+import { type Problem, queriesPerKvHead } from './problem.js';
+import { type RowWeights, weighRow } from './row-weights.js';
+import { scoreHead } from './score-pass.js';
+import { sumValues, type ValueSums } from './value-pass.js';
+
+export type { Arithmetic } from './arithmetic.js';
+export { anyArithmetic } from './arithmetic.js';
+
+export interface BoundResult {
+  /** float64 attention, (requests, queryHeads, headSize) */
+  readonly output: Float64Array;
+  /** (requests, queryHeads) */
+  readonly lse: Float64Array;
+  /** of |stored fp16 - output|, as output */
+  readonly outputBound: Float64Array;
+  /** of the value before it is stored as fp16, as output */
+  readonly outputRadius: Float64Array;
+  /** as lse */
+  readonly lseBound: Float64Array;
+  /** 1: no bound is valid for this row, (requests, queryHeads) */
+  readonly guarded: Uint8Array;
+}
+
+/** Views of one KV head's query rows in a BoundResult. */
+type Rows = Omit<BoundResult, 'guarded'> & { readonly guarded: Uint8Array };
+
+/** Relative error of P' before the fp16 rounding's subnormals: that rounding and two f32 products. */
+const weightError = u16 + 2 * u;
+/** Weights that ex2 flushes, f32 underflow and the clamp of 2^b: below 2^40 tokens 2^-126 65504. */
+const flushed = 2 ** -64;
+
+/** One query row: everything that does not depend on the channel. */
+interface Row {
+  readonly weights: RowWeights;
+  readonly constants: RowConstants;
+  readonly index: number;
+}
+
+/** Bound of a sum over the kernel's weights, given the shadow's sum and the largest summand. */
+function spread(w: RowWeights, tokens: number, sum: number, max: number): number {
+  const tail = w.tail + tokens * 2 ** -100;
+  return (sum * (1 + w.driftMax) + tail * max) / (1 - w.drift);
+}
+
+interface Numerator {
+  /** error of the numerator over the sum of weights */
+  readonly error: number;
+  /** products / magnitude: what must stay below guardLimit */
+  readonly gamma: number;
+}
+
+/**
+ * Truncation of the tensor core over T fused sums, whose accumulators stay below `sum`. `scaled` and
+ * `scaledMax`: sum and maximum over tokens of weights times scales; codes align 2^10 above their value.
+ */
+function productError(
+  a: Arithmetic,
+  groups: number,
+  sum: number,
+  scaled: number,
+  scaledMax: number,
+): number {
+  const oneQuantum = (a.fusedProducts + 1) * 2 ** -a.fraction;
+  const byMax = groups * Math.max(sum, 1024 * scaledMax);
+  // Each fused sum aligns by its own largest weight: together no more than all weights. A weight
+  // that is subnormal in fp16 aligns as 2^-28 of the largest.
+  const bySum = groups * sum + 1024 * (scaled + groups * 2 ** -28 * scaledMax);
+  return oneQuantum * Math.min(byMax, bySum) + groups * 2 * u * sum;
+}
+
+/** Fused sums that one output takes part in. */
+function fusedGroups(a: Arithmetic, head: HeadCache): number {
+  const perStep = 16 / a.fusedProducts; // the tail is taken in whole steps of 16 tokens
+  return (head.packed / 16 + Math.ceil((head.tokens - head.packed) / 16)) * perStep;
+}
+
+/** Errors of the numerator of channel d (README: rounding, products, zeros, merges). */
+function numerator(
+  a: Arithmetic,
+  head: HeadCache,
+  sums: ValueSums,
+  row: Row,
+  d: number,
+): Numerator {
+  const { weights, constants, index } = row;
+  const { packed, tokens, headSize } = head;
+  const { group, bits } = head.scheme;
+  const at = index * headSize + d;
+  const g = Math.floor(d / group);
+  const atGroup = (index * headSize) / group + g;
+  const codeMax = 2 ** bits - 1;
+  const over = (sum: number, max: number) => spread(weights, tokens, sum, max);
+
+  let magnitude = over(sums.magnitude[at], sums.valueMax);
+  const zeroMagnitude = sums.zeroMagnitude[atGroup];
+  // sum a~ s c; float64 cancellation may leave a little more or less than the true value
+  const span = Math.max(0, sums.shadowPacked[at] - sums.zero[atGroup]) + 2 ** -40 * zeroMagnitude;
+  const spanSum = over(span, codeMax * sums.scaleMax[g]);
+  const scaledMax = over(sums.scaledMax[atGroup], sums.scaleMax[g]);
+  const scaled = over(sums.scaled[atGroup], sums.scaleMax[g]);
+  const zeros = over(zeroMagnitude, sums.valueMax);
+
+  let values = 0; // values that are rounded to fp16 in an unknown way
+  let folded = 0; // magnitude of the part that folding handles
+  let rounding = weightError * magnitude;
+  let products = magnitude;
+  if (a.operands === 'any') {
+    values = u16 * (1 + 2 * u16) * (magnitude + spanSum) + 2 * eta;
+    magnitude += values;
+  }
+  if (a.operands !== 'dequantized') {
+    folded = spanSum;
+    // Subnormal P': 2^(w - 25) of units in which the largest so far is 2^14, w <= 6.
+    const subnormal = 2 ** -33 * scaledMax * codeMax * packed;
+    const own = weightError * spanSum + subnormal;
+    rounding = a.operands === 'any' ? Math.max(rounding, own) : rounding + own;
+    products = a.operands === 'any' ? Math.max(magnitude, spanSum) : magnitude + spanSum;
+  }
+  const groups = fusedGroups(a, head);
+  const accumulated = productError(
+    a,
+    groups,
+    products,
+    folded === 0 ? 0 : scaled,
+    folded === 0 ? 0 : scaledMax,
+  );
+  const summed = products + (a.operands === 'dequantized' ? 0 : zeros);
+  const gamma = groups * ((a.fusedProducts + 1) * 2 ** -a.fraction + 2 * u);
+  const total =
+    rounding +
+    values +
+    accumulated +
+    (a.operands === 'dequantized' ? 0 : constants.sumError * zeros) +
+    constants.mergeError * summed;
+  // Accumulators carry the errors of earlier sums: second order.
+  return { error: total * (1 + 2 * gamma), gamma };
+}
+
+/** Bounds of one query row; out: views of the head's rows. */
+function boundRow(a: Arithmetic, head: HeadCache, sums: ValueSums, row: Row, out: Rows): boolean {
+  const { weights, constants, index } = row;
+  const { headSize, tokens } = head;
+  const blocks = Math.ceil(tokens / 128);
+  const keep = 1 - weights.drift;
+  const divided = constants.sumError + 4 * u;
+  let valid = weights.drift < guardLimit && constants.sumError < guardLimit && divided < guardLimit;
+  for (let d = 0; d < headSize; d++) {
+    const at = index * headSize + d;
+    const shadow = sums.shadowPacked[at] + sums.shadowTail[at];
+    const known = Math.abs(shadow - sums.output[at]);
+    let drift = sums.deviation[at];
+    for (let block = 0; block < blocks; block++) {
+      const apart = Math.abs(sums.centres[block * headSize + d] - shadow);
+      drift += sums.driftOf[index * blocks + block] * apart;
+    }
+    drift /= keep;
+    const { error, gamma } = numerator(a, head, sums, row, d);
+    const sum = divided * (Math.abs(shadow) + drift);
+    // float64 of this reference: sums of `tokens` terms, and the weights
+    const own = (tokens + 256) * 2 ** -52 * sums.valueMax;
+    const radius = known + drift + (error + sum) / (1 - divided) + own + flushed;
+    valid = valid && gamma < guardLimit && Number.isFinite(radius);
+    out.outputRadius[at] = radius;
+    const stored = Math.max(Math.abs(sums.output[at]) + radius, f16NormalMin);
+    out.outputBound[at] = radius + u16 * stored;
+  }
+  const lse = ln2 * weights.logSum;
+  const logOfSum =
+    weights.anchor + weights.drift / keep + constants.sumError / (1 - constants.sumError);
+  const rounded = ln2 * log2Error(log2(tokens)) + (4 * u + 2 ** -44) * Math.abs(lse) * (1 + u16);
+  const apart = ln2 * Math.abs(weights.shadowLogSum - weights.logSum);
+  out.lseBound[index] = (apart + logOfSum) * (1 + 8 * u) + rounded + flushed;
+  return valid && Number.isFinite(out.lseBound[index]);
+}
+
+function allFinite(bits: Uint16Array): boolean {
+  for (let i = 0; i < bits.length; i++) if ((bits[i] & 0x7c00) === 0x7c00) return false;
+  return true;
+}
+
+/** Every operand of every tensor-core product is a finite number. */
+function headIsFinite(a: Arithmetic, head: HeadCache): boolean {
+  const { k, v, kResidual, vResidual } = head;
+  const stored = [k.scales, k.zeros, v.scales, v.zeros, kResidual, vResidual].every(allFinite);
+  if (!stored || a.operands === 'folded') return stored;
+  // Dequantised to fp16, the largest code can overflow although scale and zero are finite.
+  const codeMax = 2 ** head.scheme.bits - 1;
+  return [k, v].every(({ scales, zeros }) =>
+    scales.every((bits, i) => {
+      const span = codeMax * f16Values[bits];
+      const end = f16Values[zeros[i]] + span;
+      const product = a.operands === 'dequantized' ? 0 : span; // rounded by itself, if at all
+      return product < 65504 && Math.abs(end) + u16 * (Math.abs(end) + product) < 65504;
+    }),
+  );
+}
+
+/** All query rows of one KV head. q: (queries, headSize). */
+function boundHead(
+  a: Arithmetic,
+  head: HeadCache,
+  scale: number,
+  q: Float64Array,
+  out: Rows,
+): void {
+  const { tokens, headSize } = head;
+  const queries = out.lse.length;
+  if (tokens === 0) {
+    out.lse.fill(Number.NEGATIVE_INFINITY);
+    return;
+  }
+  const factor = scale * log2e;
+  const scores = scoreHead(a, head, factor, q);
+  const constants = rowConstants(a, tokens);
+  const rowsOf = (x: Float64Array, h: number) => x.subarray(h * tokens, (h + 1) * tokens);
+  const weights = Array.from({ length: queries }, (_, h) =>
+    weighRow(
+      a,
+      constants,
+      rowsOf(scores.exact, h),
+      rowsOf(scores.shadow, h),
+      rowsOf(scores.error, h),
+    ),
+  );
+  const sums = sumValues(a, head, {
+    exact: scores.exact,
+    shadow: scores.shadow,
+    drift: scores.error,
+    weightMax: weights.map((w) => w.weightMax),
+  });
+  out.output.set(sums.output);
+  // Below 2^-80 the products of the scale with powers of two (down to 2^-38) may be subnormal.
+  const inRange = factor === 0 || (Math.abs(factor) > 2 ** -80 && Math.abs(factor) < 2 ** 40);
+  const finite = inRange && headIsFinite(a, head);
+  for (let h = 0; h < queries; h++) {
+    out.lse[h] = ln2 * weights[h].logSum;
+    const row: Row = { weights: weights[h], constants, index: h };
+    const ownFinite = q.subarray(h * headSize, (h + 1) * headSize).every(Number.isFinite);
+    if (boundRow(a, head, sums, row, out) && finite && ownFinite) continue;
+    out.guarded[h] = 1;
+    out.lseBound[h] = Number.NaN;
+    out.outputBound.fill(Number.NaN, h * headSize, (h + 1) * headSize);
+    out.outputRadius.fill(Number.NaN, h * headSize, (h + 1) * headSize);
+  }
+}
+
+/**
+ * Float64 attention and its error bounds for a kernel with the given arithmetic.
+ * q: fp16 bits, (requests, queryHeads, headSize); heads: (requests, kvHeads), the kernel's own cache.
+ */
+export function boundL1(
+  p: Problem,
+  softmaxScale: number,
+  q: Uint16Array,
+  heads: readonly HeadCache[],
+  arithmetic: Arithmetic,
+): BoundResult {
+  const { queryHeads, kvHeads, headSize } = p;
+  const rows = p.tokens.length * queryHeads;
+  const elements = () => new Float64Array(rows * headSize);
+  const result: BoundResult = {
+    output: elements(),
+    outputBound: elements(),
+    outputRadius: elements(),
+    lse: new Float64Array(rows),
+    lseBound: new Float64Array(rows),
+    guarded: new Uint8Array(rows),
+  };
+  const qValues = Float64Array.from(q, (bits) => f16Values[bits]);
+  const queries = queriesPerKvHead(p);
+  for (let i = 0; i < p.tokens.length * kvHeads; i++) {
+    const [first, end] = [i * queries, (i + 1) * queries];
+    const ofRows = (x: Float64Array) => x.subarray(first, end);
+    const ofElements = (x: Float64Array) => x.subarray(first * headSize, end * headSize);
+    boundHead(arithmetic, heads[i], Math.fround(softmaxScale), ofElements(qValues), {
+      output: ofElements(result.output),
+      outputBound: ofElements(result.outputBound),
+      outputRadius: ofElements(result.outputRadius),
+      lse: ofRows(result.lse),
+      lseBound: ofRows(result.lseBound),
+      guarded: result.guarded.subarray(first, end),
+    });
+  }
+  return result;
+}
+
+/**
+ * Whether a stored fp16 value lies where a kernel's may: between the roundings of output - radius and
+ * output + radius. As sharp as the bound allows, and it decides the class (finite or Inf) at the edge
+ * of fp16: below 65520 a result must be finite, above it must be Inf, and between it may be either.
+ * NaN never does, nor anything in a guarded row.
+ */
+export function admitsOutput(result: BoundResult, index: number, stored: number): boolean {
+  const { output, outputRadius } = result;
+  const low = f16Values[f16FromF64(output[index] - outputRadius[index])];
+  const high = f16Values[f16FromF64(output[index] + outputRadius[index])];
+  return stored >= low && stored <= high;
+}
