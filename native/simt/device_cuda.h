@@ -112,12 +112,13 @@ DEV_FN void mbar_arrive_expect_tx(uint64_t* bar, uint32_t bytes) {
                "r"(bytes) : "memory");
 }
 // Waits until phase number `phase` (0, 1, 2, ...) has completed. The hardware looks at its parity
-// alone; the emulator checks the whole number.
+// alone; the emulator checks the whole number. Plain branches: lanes may see different answers, which
+// bra.uni forbids.
 DEV_FN void mbar_wait(uint64_t* bar, uint32_t phase) {
   DEV_SM90_ASM(
       "{\n.reg .pred done;\n"
       "again:\nmbarrier.try_wait.parity.shared::cta.b64 done,[%0],%1;\n"
-      "@done bra.uni finished;\nbra.uni again;\nfinished:\n}" ::"r"(shared_address(bar)),
+      "@done bra finished;\nbra again;\nfinished:\n}" ::"r"(shared_address(bar)),
       "r"(phase & 1) : "memory");
 }
 DEV_FN void fence_mbar_init() {
@@ -175,7 +176,8 @@ inline Status device_facts(DeviceFacts& facts) {
 
 template <class... P, class... A>
 Status launch(void (*kernel)(P...), const Launch& shape, A... args) {
-  if (shape.smem_bytes > smem_limit_static) {
+  // Static and dynamic together must stay within 48 KiB unless the function is told otherwise.
+  if (shape.smem_bytes > smem_limit_static / 2) {
     const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                static_cast<int>(shape.smem_bytes));
     if (e != cudaSuccess) return status_from_cuda(e, "shared memory of the launch");
