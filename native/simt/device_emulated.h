@@ -192,8 +192,8 @@ Status launch(void (*kernel)(P...), const Launch& shape, A... args) {
   const simt_launch_shape s{shape.grid.x, shape.grid.y, shape.grid.z, shape.threads,
                             shape.smem_bytes};
   Status status;
-  status.code =
-      static_cast<kvp_status>(simt_launch(&s, body, &call, status.text, sizeof status.text));
+  status.code = static_cast<kvp_status>(
+      simt_launch(&s, body, &call, sizeof call, status.text, sizeof status.text));
   return status;
 }
 

@@ -62,7 +62,9 @@ void simt_cp_async_commit(simt_site at);
 void simt_cp_async_wait(uint32_t pending, simt_site at);
 
 // ---- host side: runs the whole grid before it returns. Returns a kvp_status. ----
-int simt_launch(const simt_launch_shape* shape, void (*body)(void*), void* argument, char* err,
-                size_t err_bytes);
+// body(argument) is one thread; kernels read the argument_bytes at argument and no other host
+// memory.
+int simt_launch(const simt_launch_shape* shape, void (*body)(void*), void* argument,
+                size_t argument_bytes, char* err, size_t err_bytes);
 void simt_device_facts(uint32_t* sm, uint32_t* multiprocessors);
 }

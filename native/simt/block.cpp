@@ -1,0 +1,248 @@
+// block.cpp - a block from its first thread to its last: shared memory, __syncthreads, exits.
+//
+// __syncthreads is checked as CUDA defines it: conditional code may contain it only if all threads
+// of the block that have not exited take the same path, so all must arrive at one source line.
+#include <algorithm>
+#include <cstring>
+
+#include "arena.h"
+#include "clock.h"
+#include "copy.h"
+#include "machine.h"
+#include "mbarrier.h"
+#include "report.h"
+#include "schedule.h"
+#include "shadow.h"
+
+namespace simt {
+
+Machine machine;
+Thread* current = nullptr;
+
+namespace {
+
+// What unwritten memory holds in both builds: NaN as f32 and as f16, and an index far out of range.
+constexpr int kUnwritten = 0xff;
+constexpr uint64_t kStaticGap = 64;  // redzone between static shared variables
+
+// Reports lanes that exit although others of their warp wait for them.
+void check_exit_from_collective(const Warp& warp) {
+  for (uint32_t i = 0; i < warp.gathering_count; i++) {
+    const Gathering& g = warp.gathering[i];
+    if (!(g.mask & ~warp.alive)) continue;
+    report_fatal("divergence", g.at,
+                 format("%s exits while lanes %08x of its warp wait in %s with mask %08x",
+                        describe_current().c_str(), g.arrived, name_of(g.op), g.mask));
+  }
+}
+
+[[noreturn]] void leave_block() {
+  void* dropped;
+  current = nullptr;
+  fiber_switch(&dropped, machine.main_sp);
+  __builtin_unreachable();
+}
+
+void thread_entry() {
+  machine.body(machine.argument);
+  Warp& warp = *current->warp;
+  copies_check_exit(*current);
+  set_waiting(Wait::exited, 0);
+  warp.alive &= ~(1u << current->lane);
+  machine.alive--;
+  check_exit_from_collective(warp);
+  if (machine.alive == 0) leave_block();
+  if (machine.barrier_arrived == machine.alive) release_barrier();
+  yield();
+  __builtin_unreachable();
+}
+
+void prepare_threads() {
+  const uint32_t count = machine.threads;
+  machine.ready_warps = 0;
+  for (uint32_t w = 0; w < machine.warps; w++) {
+    Warp& warp = machine.warp[w];
+    const uint32_t lanes = std::min(kWarpSize, count - w * kWarpSize);
+    warp.lanes = &machine.thread[w * kWarpSize];
+    warp.id = w;
+    warp.ready = warp.alive = lanes == kWarpSize ? ~0u : (1u << lanes) - 1;
+    warp.gathering_count = 0;
+    machine.ready_warps |= 1u << w;
+  }
+  for (uint32_t t = 0; t < count; t++) {
+    Thread& thread = machine.thread[t];
+    thread.warp = &machine.warp[t / kWarpSize];
+    thread.id = t;
+    thread.lane = t % kWarpSize;
+    thread.wait = Wait::ready;
+    thread.at = 0;
+    thread.groups_committed = thread.groups_done = 0;
+    thread.last_copy_at = 0;
+    thread.sp = stack_prepare(t, thread_entry);
+  }
+}
+
+// The region that a __syncthreads declared dead: no copy may still write to it.
+void apply_fresh() {
+  const auto begin = reinterpret_cast<uint64_t>(machine.fresh);
+  const uint64_t end = begin + machine.fresh_bytes;
+  for (const BulkCopy& copy : machine.bulk) {
+    const auto to = reinterpret_cast<uint64_t>(copy.to);
+    if (to >= end || to + copy.bytes <= begin) continue;
+    if (report_again("race", Place::of(machine.barrier_at), Place::of(copy.at))) continue;
+    report("race", Place::of(machine.barrier_at),
+           format("the region is reused at this barrier while a copy issued at %s is still writing "
+                  "to it",
+                  kThere),
+           Place::of(copy.at));
+  }
+  if constexpr (kChecked) shadow_fresh(begin, machine.fresh_bytes, machine.barrier_at);
+  if (outside_bytes(begin, machine.fresh_bytes) == 0) {
+    std::memset(machine.fresh, kUnwritten, machine.fresh_bytes);
+  }
+  machine.fresh = nullptr;
+  machine.fresh_bytes = 0;
+}
+
+}  // namespace
+
+void abandon_block() {
+  machine.abandoned = true;
+  leave_block();
+}
+
+void run_block() {
+  machine.generation++;
+  machine.alive = machine.threads;
+  machine.barrier_arrived = 0;
+  machine.fresh = nullptr;
+  machine.fresh_bytes = 0;
+  machine.mbarriers.reserve(kMbarriersMax);  // addresses of barriers stay valid
+  mbarriers_clear();
+  prepare_threads();
+  schedule_block();
+  std::memset(dynamic_shared(), kUnwritten, machine.shape.shared_bytes);
+  for (const StaticShared& s : machine.statics) {
+    std::memset(arena + s.offset, kUnwritten, s.bytes);
+  }
+  if constexpr (kChecked) {
+    shadow_block();
+    clocks_start();
+  }
+  current = first_thread();
+  fiber_switch(&machine.main_sp, current->sp);
+  current = nullptr;
+  machine.counters.blocks++;
+  if (machine.abandoned) {
+    copies_forget();
+  } else {
+    mbarriers_check_exit();
+    copies_finish();
+  }
+  if constexpr (kChecked) clocks_end();
+  machine.hash = (machine.hash ^ machine.counters.switches) * 0x100000001b3u;
+}
+
+void release_barrier() {
+  Thread* waiting[kThreadsMax];
+  uint32_t count = 0;
+  for (uint32_t t = 0; t < machine.threads; t++) {
+    if (machine.thread[t].wait == Wait::block) waiting[count++] = &machine.thread[t];
+  }
+  machine.barrier_arrived = 0;
+  if constexpr (kChecked) {
+    if (count) clocks_join(waiting, count);
+  }
+  for (uint32_t i = 0; i < count; i++) make_ready(*waiting[i]);
+  if (machine.fresh_bytes) apply_fresh();
+}
+
+const char* name_of(Op op) {
+  switch (op) {
+    case Op::mma:
+      return "mma.sync";
+    case Op::movmatrix:
+      return "movmatrix";
+    case Op::shfl:
+      return "shfl.sync";
+    case Op::vote:
+      return "vote.sync";
+    case Op::syncwarp:
+      return "__syncwarp";
+  }
+  return "?";
+}
+
+const char* name_of(Wait wait) {
+  switch (wait) {
+    case Wait::ready:
+      return "can run";
+    case Wait::collective:
+      return "wait for their warp";
+    case Wait::block:
+      return "wait in __syncthreads";
+    case Wait::mbarrier:
+      return "wait for an mbarrier";
+    case Wait::exited:
+      return "have exited";
+  }
+  return "?";
+}
+
+}  // namespace simt
+
+using namespace simt;
+
+uint32_t simt_thread_x() { return current->id; }
+uint32_t simt_block(int axis) { return machine.block[axis]; }
+uint32_t simt_grid_x() { return machine.shape.grid_x; }
+
+void* simt_static_shared(size_t bytes, size_t align, const char* name, simt_site at) {
+  for (const StaticShared& s : machine.statics) {
+    if (s.at == at && (s.name == name || std::strcmp(s.name, name) == 0)) return arena + s.offset;
+  }
+  align = std::max<size_t>(align, 16);
+  const uint64_t offset = (machine.static_used + align - 1) / align * align;
+  if (bytes > kStaticBytes || offset + bytes + kStaticGap > kStaticBytes) {
+    report_fatal("limit", at,
+                 format("static shared variables take more than %llu bytes",
+                        static_cast<unsigned long long>(kStaticBytes)));
+  }
+  machine.static_used = offset + bytes + kStaticGap;
+  machine.statics.push_back({at, name, offset, bytes});
+  std::memset(arena + offset, kUnwritten, bytes);
+  return arena + offset;
+}
+
+void* simt_dynamic_shared(size_t align, simt_site at) {
+  // The region starts at a multiple of 1024 bytes, as on the hardware.
+  if (align > 1024) {
+    report_fatal("limit", at,
+                 format("dynamic shared memory aligned to %zu bytes; at most 1024", align));
+  }
+  return dynamic_shared();
+}
+
+void simt_syncthreads(simt_site at) {
+  if (machine.barrier_arrived != 0 && machine.barrier_at != at) {
+    report_fatal("divergence", at,
+                 format("%s executes __syncthreads while %u threads wait in the one at %s; all "
+                        "threads of the block must execute the same one",
+                        describe_current().c_str(), machine.barrier_arrived,
+                        describe(machine.barrier_at).c_str()));
+  }
+  machine.barrier_at = at;
+  set_waiting(Wait::block, at);
+  if (++machine.barrier_arrived == machine.alive) {
+    release_barrier();
+    schedule_point();
+  } else {
+    yield();
+  }
+}
+
+void simt_syncthreads_fresh(void* p, size_t bytes, simt_site at) {
+  machine.fresh = p;
+  machine.fresh_bytes = bytes;
+  simt_syncthreads(at);
+}

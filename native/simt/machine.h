@@ -1,0 +1,178 @@
+// machine.h - the state of one emulated device: the running launch, its block, warps and threads.
+//
+// There is one machine in a library and one launch at a time; blocks run one after another, the
+// threads of a block as fibers on the calling thread. Nothing here is locked. A library keeps its
+// machine to itself (hidden visibility), so that several emulated kernels can be loaded into one
+// process.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../mma/tile_f16.h"
+#include "fiber.h"
+#include "runtime.h"
+
+#ifndef SIMT_CHECKED
+#error "SIMT_CHECKED must be 0 or 1"
+#endif
+
+namespace simt {
+
+// The checked build sees every access of the kernel and keeps vector clocks; the plain build does
+// not.
+constexpr bool kChecked = SIMT_CHECKED != 0;
+
+constexpr uint32_t kWarpSize = 32;
+constexpr uint32_t kWarpsMax = kThreadsMax / kWarpSize;
+constexpr uint32_t kMbarriersMax = 256;  // of a block; a limit of the emulator, not of the hardware
+
+struct Clock;  // clock.h
+struct Warp;
+struct Mbarrier;
+
+enum class Wait : uint8_t { ready, collective, block, mbarrier, exited };
+enum class Op : uint8_t { mma, movmatrix, shfl, vote, syncwarp };
+
+// One cp.async that has not landed.
+struct PendingCopy {
+  void* to;
+  const void* from;
+  uint32_t group;  // number of the thread's commit group, from 1
+};
+
+struct Thread {
+  void* sp = nullptr;
+  Warp* warp = nullptr;
+  uint32_t id = 0, lane = 0;
+  Wait wait = Wait::exited;
+  simt_site at = 0;               // where it waits
+  Mbarrier* barrier = nullptr;    // what it waits for, if Wait::mbarrier
+  uint32_t phase = 0;             // which phase of it
+  Clock* clock = nullptr;         // what happened before its next access (checked build)
+  uint32_t groups_committed = 0;  // cp.async groups closed so far
+  uint32_t groups_done = 0;       // of those, how many a wait has covered
+  simt_site last_copy_at = 0;
+  std::vector<PendingCopy> copies;
+};
+
+// A collective that some lanes of a warp have reached.
+struct Gathering {
+  simt_site at;
+  uint32_t mask, arrived;
+  Op op;
+};
+
+struct alignas(64) Warp {
+  mma::TileF16 tile;                       // operands and result of mma, filled by the lanes
+  uint32_t in[kWarpSize], out[kWarpSize];  // the same for shuffles, votes and movmatrix
+  uint32_t source[kWarpSize];              // lane that a shuffle reads
+  Thread* lanes = nullptr;                 // (up to 32)
+  uint32_t id = 0, ready = 0, alive = 0;
+  uint32_t gathering_count = 0;
+  Gathering gathering[kWarpSize];  // disjoint masks
+  uint32_t time = 0;               // clock of all its lanes' accesses (checked build)
+  int64_t priority = 0;            // PCT
+};
+
+struct Mbarrier {
+  uint64_t address;
+  uint32_t index, count, pending, phase;
+  int64_t tx;
+  uint32_t init_thread, init_time;
+  bool fenced;                 // its initialisation was made visible to the async proxy
+  simt_site init_at, copy_at;  // copy_at: last bulk copy
+  uint32_t copy_phases;        // phases with copies, counted up to the last of them
+  uint32_t waited_phases;      // phases that some thread has waited for
+  Clock *arriving, *done;
+  std::vector<Thread*> waiters;
+};
+
+// A bulk copy on its way.
+struct BulkCopy {
+  char* to;
+  const char* from;
+  uint32_t bytes, landed, thread;
+  Mbarrier* barrier;
+  simt_site at;
+  int64_t priority;
+};
+
+struct StaticShared {
+  simt_site at;
+  const char* name;
+  uint64_t offset, bytes;
+};
+
+enum class Policy : uint8_t { round_robin, random, starve, pct };
+enum class Copies : uint8_t { eager, lazy, random };
+
+struct Config {
+  Policy policy = Policy::round_robin;
+  Copies copies = Copies::eager;
+  uint64_t seed = 0;
+  uint32_t starved_warp = 0;
+  uint32_t sm = 90;
+};
+
+struct Counters {
+  uint64_t switches = 0, collectives = 0, mmas = 0, accesses = 0, blocks = 0;
+};
+
+struct Machine {
+  Config config;
+  mma::TileFunction tile = nullptr;
+  // launch
+  simt_launch_shape shape{};
+  void (*body)(void*) = nullptr;
+  void* argument = nullptr;
+  uint64_t argument_bytes = 0;
+  uint32_t threads = 0, warps = 0, launches = 0;
+  // block
+  uint32_t block[3] = {0, 0, 0};
+  uint32_t alive = 0, ready_warps = 0, barrier_arrived = 0;
+  simt_site barrier_at = 0;
+  void* fresh = nullptr;  // region that the next release of the barrier declares dead
+  size_t fresh_bytes = 0;
+  bool running = false, abandoned = false, descending = false;
+  uint64_t static_used = 0;
+  std::vector<StaticShared> statics;
+  std::vector<Mbarrier> mbarriers;
+  std::vector<BulkCopy> bulk;
+  uint32_t copies_pending = 0;  // cp.async of all threads that have not landed
+  // schedule
+  uint64_t random = 0, hash = 0, steps = 0, steps_expected = 4000;
+  std::vector<uint64_t>
+      changes;  // PCT: steps at which the running warp loses its priority, descending
+  int64_t lowest_priority = 0;
+  // checked build: number of the current block or host call, and of the launch's first block
+  uint32_t generation = 1, first_generation = 1;
+  Counters counters;
+  void* main_sp = nullptr;
+  Thread thread[kThreadsMax];
+  Warp warp[kWarpsMax];
+};
+
+extern Machine machine;
+extern Thread* current;  // null outside of a block
+
+inline bool running_fiber() { return current != nullptr; }
+
+// Leaves the block for good: every fiber is dropped where it is. Called by a fiber.
+[[noreturn]] void abandon_block();
+
+// Runs the block machine.block to its end or until it is abandoned.
+void run_block();
+
+// ---- block.cpp ----
+void release_barrier();
+
+const char* name_of(Op op);
+const char* name_of(Wait wait);
+
+#define SIMT_LIKELY(x) __builtin_expect(!!(x), 1)
+#define SIMT_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define SIMT_COLD __attribute__((noinline, cold))
+
+}  // namespace simt

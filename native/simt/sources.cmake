@@ -1,0 +1,44 @@
+# Sources of native/simt, relative to the native folder. Read by the top-level CMakeLists.txt.
+#
+# libkvproof_simt.a:         KVPROOF_SIMT_SOURCES                 with -DSIMT_CHECKED=0
+# libkvproof_simt_checked.a: those and KVPROOF_SIMT_CHECKED_SOURCES with -DSIMT_CHECKED=1
+# Both also hold the objects of native/mma (../mma/sources.cmake).
+set(KVPROOF_SIMT_SOURCES
+  simt/arena.cpp
+  simt/block.cpp
+  simt/collective.cpp
+  simt/copy.cpp
+  simt/emulator.cpp
+  simt/fault.cpp
+  simt/fiber.cpp
+  simt/launch.cpp
+  simt/mbarrier.cpp
+  simt/report.cpp
+  simt/schedule.cpp
+  simt/special.cpp
+  simt/symbol.cpp)
+set(KVPROOF_SIMT_CHECKED_SOURCES
+  simt/clock.cpp
+  simt/shadow.cpp
+  simt/tsan_abi.cpp)
+# -march=x86-64-v3 (2013 on) gives FMA and f16 conversions; emulator.cpp refuses an older processor with
+# a status. The analyses that are off: see ../mma/tile_slow.cpp.
+set(KVPROOF_SIMT_FLAGS
+  -O2 -g -march=x86-64-v3 -ffp-contract=off -Wno-psabi -fno-ipa-modref -fno-ipa-pure-const)
+
+# Translation units that hold kernels, emulated: plain, and what the checked build adds.
+set(KVPROOF_SIMT_KERNEL_FLAGS
+  -O2 -g -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -Wno-psabi
+  -fvisibility=hidden -fno-gnu-unique)
+# The compiler calls the __tsan_* functions of tsan_abi.cpp for every access (libtsan is not linked) and
+# the alignment handler of the same file. Constant-size memcpy would be expanded without a call:
+# device_checked.h, included first, sends them to simt_memcpy and its like.
+set(KVPROOF_SIMT_KERNEL_CHECKED_FLAGS
+  -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -fsanitize=alignment
+  -fno-builtin-memcpy -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp)
+# Calls that the compiler makes by itself are renamed in the object file:
+#   objcopy ${KVPROOF_SIMT_KERNEL_CHECKED_RENAME} kernel.o
+set(KVPROOF_SIMT_KERNEL_CHECKED_RENAME
+  --redefine-sym memcpy=simt_memcpy
+  --redefine-sym memset=simt_memset
+  --redefine-sym memmove=simt_memmove)
