@@ -15,4 +15,8 @@ set(KVPROOF_MMA_FLAGS
 set(KVPROOF_MMA_TESTS
   mma/tile_f16_test.cpp
   mma/convert_test.cpp
-  mma/special_test.cpp)
+  mma/special_test.cpp
+  mma/vectors_test.cpp)
+# Recorded hardware results, read by vectors_test at run time.
+set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/native/mma/vectors_test.cpp" PROPERTIES
+  COMPILE_DEFINITIONS "MMA_VECTORS=\"${CMAKE_CURRENT_SOURCE_DIR}/corpus/vectors\"")
