@@ -112,8 +112,8 @@ DEV_FN void mbar_arrive_expect_tx(uint64_t* bar, uint32_t bytes) {
                "r"(bytes) : "memory");
 }
 // Waits until phase number `phase` (0, 1, 2, ...) has completed. The hardware looks at its parity
-// alone; the emulator checks the whole number. Plain branches: lanes may see different answers, which
-// bra.uni forbids.
+// alone; the emulator checks the whole number. Plain branches: lanes may see different answers,
+// which bra.uni forbids.
 DEV_FN void mbar_wait(uint64_t* bar, uint32_t phase) {
   DEV_SM90_ASM(
       "{\n.reg .pred done;\n"
