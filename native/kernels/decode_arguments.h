@@ -68,10 +68,16 @@ inline DecodeArguments decode_arguments(const kvp_problem& problem, const kvp_bu
 // `multiprocessors` with one block each, but never more than the longest request has records.
 uint32_t chosen_splits(const kvp_problem& problem, uint32_t multiprocessors);
 
+// sm: from 90 on the ring of bulk copies, else the one of cp.async.
 dev::Status launch_decode(const kvp_problem& problem, const kvp_buffers& buffers, uint32_t splits,
-                          void* stream);
+                          uint32_t sm, void* stream);
 // The plain version: one thread for each output channel, two passes, no tensor cores.
 dev::Status launch_decode_plain(const kvp_problem& problem, const kvp_buffers& buffers,
+                                void* stream);
+// One launch each for the requests of args: the splits with either ring, and their merge.
+dev::Status launch_decode_bulk(const DecodeArguments& args, uint32_t bits, uint32_t group,
+                               void* stream);
+dev::Status launch_decode_async(const DecodeArguments& args, uint32_t bits, uint32_t group,
                                 void* stream);
 dev::Status launch_combine(const DecodeArguments& args, void* stream);
 dev::Status launch_quantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);

@@ -218,7 +218,10 @@ static kvp_status decode(const kvp_problem* problem, const kvp_buffers* buffers,
                           {"lse", buffers->lse, true}},
                          err);
   if (status != KVP_OK) return status;
-  const dev::Status launched = launch_decode(*problem, *buffers, size.splits, stream);
+  dev::DeviceFacts facts;
+  const dev::Status asked = dev::device_facts(facts);
+  if (!asked.ok()) return err.fail(asked.code, "%s", asked.text);
+  const dev::Status launched = launch_decode(*problem, *buffers, size.splits, facts.sm, stream);
   return launched.ok() ? KVP_OK : err.fail(launched.code, "decode: %s", launched.text);
 }
 

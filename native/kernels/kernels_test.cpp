@@ -78,6 +78,7 @@ inline bool window_right(const Case& c, const Halves& source, const Halves& wind
 struct Tally {
   int cases = 0;
   Worst fast, plain;
+  BitHash sm90;  // of every result of sm_90
   std::string failure;
   void fail(const Case& c, const std::string& what) {
     if (failure.empty()) failure = what + ": " + c.name();
@@ -89,6 +90,11 @@ inline void check_case(const Case& c, const Machine& machine, Tally& tally) {
   const Outcome out = run(c, in, machine, true);
   tally.cases++;
   if (out.status != KVP_OK) return tally.fail(c, out.error);
+  if (machine.sm == 90) {
+    tally.sm90.add(out.cache);
+    tally.sm90.add(out.output);
+    tally.sm90.add(out.lse);
+  }
   if (out.reports != 0) tally.fail(c, "the emulator reports something");
   if (out.cache != out.cache_plain) tally.fail(c, "cache differs from the plain version");
   if (!window_right(c, in.k, out.k_residual)) tally.fail(c, "K residual window is wrong");
@@ -110,8 +116,9 @@ inline void check_case(const Case& c, const Machine& machine, Tally& tally) {
 
 inline void report(const Tally& tally, const char* text) {
   claim(tally.failure.empty() && tally.cases > 0, text, "%s", tally.failure.c_str());
-  printf("     %d cases, largest error/allowed: output %.3f, lse %.3f\n", tally.cases,
-         tally.fast.output, tally.fast.lse);
+  printf("     %d cases, largest error/allowed: output %.3f, lse %.3f; bits of sm_90 %016llx\n",
+         tally.cases, tally.fast.output, tally.fast.lse,
+         static_cast<unsigned long long>(tally.sm90.value));
 }
 
 inline void test_shapes() {
