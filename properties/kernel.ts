@@ -8,7 +8,7 @@
 //
 // This file holds types only: no loading, no device, no defaults.
 
-import type { Arithmetic } from '../reference/bound.js';
+import type { Arithmetic } from '../reference/arithmetic.js';
 import type { Case } from './case.js';
 
 export interface Device {

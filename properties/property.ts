@@ -6,7 +6,7 @@
 //
 // This file holds types only. judgement.ts makes the Judgement that a property reads.
 
-import type { boundL1 } from '../reference/bound.js';
+import type { BoundResult } from '../reference/bound.js';
 import type { HeadCache } from '../reference/cache.js';
 import type { Case } from './case.js';
 import type { Inputs, Kernel, Ran, RunOptions } from './kernel.js';
@@ -44,9 +44,6 @@ export type Verdict =
 
 export type Failure = Extract<Verdict, { kind: 'fail' }>;
 
-/** Float64 attention with a bound for every element; shapes as in reference/bound.ts. */
-export type BoundResult = ReturnType<typeof boundL1>;
-
 /** One run of the kernel with what float64 says about it. */
 export interface Observation {
   readonly inputs: Inputs;
@@ -71,8 +68,10 @@ export interface Judgement {
   base(): Outcome<Ran>;
   /** The first run with the reference over the kernel's own cache, shared by all properties. */
   reference(): Outcome<Observation>;
-  /** A further run at the same shape, scheme and options, of other inputs if given. */
-  run(inputs: Inputs, options?: Partial<RunOptions>): Outcome<Ran>;
+  /** A second run of the case, with another poison and on another schedule, shared too. */
+  again(): Outcome<Ran>;
+  /** A further run of other inputs, at the same case unless another is given. */
+  run(inputs: Inputs, options?: Partial<RunOptions>, c?: Case): Outcome<Ran>;
   /** A further run with its own reference. */
   observe(inputs: Inputs, options?: Partial<RunOptions>): Outcome<Observation>;
 }

@@ -1,0 +1,116 @@
+// The one comparison of attention with its bound: every property that has an error bound uses it, so
+// that what needle.ts proves about its power holds for all of them.
+//
+// An output is accepted if it lies between the fp16 roundings of reference - radius and reference +
+// radius (reference/bound.ts, admitsOutput), an lse if |value - reference| <= bound; both are written so
+// that NaN fails. Rows without a valid bound (`guarded`) are compared by class: NaN, +Inf, -Inf, finite.
+
+import { admitsOutput, type BoundResult } from '../reference/bound.js';
+import { f64FromF16 } from '../reference/format.js';
+import type { Problem } from '../reference/problem.js';
+import type { Worst } from './property.js';
+
+export type Acceptance =
+  | { readonly kind: 'accepted'; readonly elements: number; readonly ratio: number }
+  | { readonly kind: 'rejected'; readonly tensor: 'output' | 'lse'; readonly worst: Worst };
+
+/** Just above 1: a rejected element whose error is below the bound that its ratio is measured in. */
+const REJECTED = 1 + 2 ** -10;
+/** From here on a row without a bound may be finite in the reference and Inf after its store. */
+const NEAR_OVERFLOW = 2 ** 15;
+
+/** Error in units of its bound: at most 1 if accepted, more if not, Infinity for NaN. */
+function ratioOf(accepted: boolean, value: number, reference: number, bound: number): number {
+  const ratio = value === reference ? 0 : Math.abs(value - reference) / bound;
+  if (accepted) return Number.isNaN(ratio) ? 1 : Math.min(ratio, 1);
+  return Number.isNaN(ratio) ? Number.POSITIVE_INFINITY : Math.max(ratio, REJECTED);
+}
+
+/** 0 where an element of a row without bound has the class of its reference, else Infinity. */
+function classRatio(value: number, reference: number): number {
+  const overflowed =
+    Math.abs(reference) >= NEAR_OVERFLOW &&
+    value === Math.sign(reference) * Number.POSITIVE_INFINITY;
+  const same = Number.isFinite(reference)
+    ? Number.isFinite(value) || overflowed
+    : Object.is(value, reference);
+  return same ? 0 : Number.POSITIVE_INFINITY;
+}
+
+/** Of output element i, stored as these fp16 bits. */
+export function outputRatio(expected: BoundResult, i: number, bits: number, row: number): number {
+  const value = f64FromF16(bits);
+  if (expected.guarded[row]) return classRatio(value, expected.output[i]);
+  const accepted = admitsOutput(expected, i, value);
+  return ratioOf(accepted, value, expected.output[i], expected.outputBound[i]);
+}
+
+/** Of the lse of a row. Equal infinities are equal: a request without tokens has -Infinity. */
+function lseRatio(expected: BoundResult, row: number, value: number): number {
+  if (expected.guarded[row]) return classRatio(value, expected.lse[row]);
+  const [reference, bound] = [expected.lse[row], expected.lseBound[row]];
+  const accepted = value === reference || Math.abs(value - reference) <= bound;
+  return ratioOf(accepted, value, reference, bound);
+}
+
+/** The place and the size of the largest ratio. */
+function largest(count: number, ratio: (i: number) => number): { at: number; ratio: number } {
+  let worst = { at: 0, ratio: 0 };
+  for (let i = 0; i < count; i++) {
+    const r = ratio(i);
+    if (!(r <= worst.ratio)) worst = { at: i, ratio: r };
+  }
+  return worst;
+}
+
+/**
+ * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), judged in full:
+ * the worst element is reported, not the first.
+ */
+export function accept(
+  problem: Problem,
+  expected: BoundResult,
+  output: Uint16Array,
+  lse: Float32Array,
+): Acceptance {
+  const { queryHeads, headSize } = problem;
+  const o = largest(output.length, (i) =>
+    outputRatio(expected, i, output[i], Math.floor(i / headSize)),
+  );
+  if (!(o.ratio <= 1)) {
+    const row = Math.floor(o.at / headSize);
+    const worst: Worst = {
+      tensor: 'output',
+      index: [Math.floor(row / queryHeads), row % queryHeads, o.at % headSize],
+      value: f64FromF16(output[o.at]),
+      reference: expected.output[o.at],
+      bound: expected.outputBound[o.at],
+      ratio: o.ratio,
+    };
+    return { kind: 'rejected', tensor: 'output', worst };
+  }
+  const l = largest(lse.length, (row) => lseRatio(expected, row, lse[row]));
+  if (!(l.ratio <= 1)) {
+    const worst: Worst = {
+      tensor: 'lse',
+      index: [Math.floor(l.at / queryHeads), l.at % queryHeads],
+      value: lse[l.at],
+      reference: expected.lse[l.at],
+      bound: expected.lseBound[l.at],
+      ratio: l.ratio,
+    };
+    return { kind: 'rejected', tensor: 'lse', worst };
+  }
+  const elements = output.length + lse.length;
+  return { kind: 'accepted', elements, ratio: Math.max(o.ratio, l.ratio) };
+}
+
+/** One sentence about a rejected element. */
+export function describeWorst({ tensor, index, value, reference, bound }: Worst): string {
+  const place = `${tensor}[${index.join(', ')}]`;
+  // A row without a bound has NaN here: only the class of its values was compared.
+  const required = Number.isNaN(bound)
+    ? `the class of ${reference}`
+    : `${reference} within ${bound}`;
+  return `${place}: found ${value}, required ${required}`;
+}

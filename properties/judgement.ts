@@ -1,0 +1,132 @@
+// Judgement: a case on a kernel, with its runs and references made once and shared by all properties.
+//
+// The first run is poisoned with 0xff (NaN as fp16 and as float32, so that 0 * poison shows), the
+// second with 0x5a (finite, so that a maximum that drops NaN shows) and on an adversarial schedule that
+// the name of the case decides. A run that the kernel refuses or that comes back in the wrong shape is
+// a failed verdict here, so that no property has to look at anything but results.
+
+import { anyArithmetic } from '../reference/arithmetic.js';
+import { boundL1 } from '../reference/bound.js';
+import { firstPages, readCache } from '../reference/cache.js';
+import { recordBytes } from '../reference/pack.js';
+import { recordTokens } from '../reference/scheme.js';
+import { type Case, caseHash } from './case.js';
+import type { Inputs, Kernel, Ran, RunOptions, RunResult, Schedule } from './kernel.js';
+import type { TensorSource } from './materialize.js';
+import type { Judgement, Observation, Outcome, Verdict } from './property.js';
+
+export const FIRST_POISON = 0xff;
+export const SECOND_POISON = 0x5a;
+
+/** An adversarial schedule for the second run; kernels on real devices ignore it. */
+function adversary(c: Case): Schedule {
+  const bits = Number.parseInt(caseHash(c).slice(0, 8), 16);
+  const policies = ['random', 'starve', 'pct'] as const;
+  const copies = ['lazy', 'random'] as const;
+  return {
+    policy: policies[bits % 3],
+    copies: copies[(bits >>> 4) & 1],
+    seed: bits >>> 1,
+    starvedWarp: (bits >>> 6) & 3,
+  };
+}
+
+const fail = (signature: string, message: string): Outcome<never> => ({
+  kind: 'failed',
+  verdict: { kind: 'fail', signature, message },
+});
+
+/** What is wrong with the lengths of a result, in one sentence, or null. */
+function shapeError(c: Case, ran: Ran): string | null {
+  const { tokens, queryHeads, kvHeads, headSize } = c.problem;
+  const requests = tokens.length;
+  const residual = requests * recordTokens * kvHeads * headSize;
+  const required: [string, number, number][] = [
+    ['output', ran.output.length, requests * queryHeads * headSize],
+    ['lse', ran.lse.length, requests * queryHeads],
+    ['cache', ran.cache.length, firstPages(c.problem)[requests] * kvHeads * recordBytes(c.scheme)],
+    ['kResidual', ran.kResidual.length, residual],
+    ['vResidual', ran.vResidual.length, residual],
+  ];
+  const wrong = required.find(([, found, expected]) => found !== expected);
+  return wrong ? `${wrong[0]}: found ${wrong[1]} values, required ${wrong[2]}` : null;
+}
+
+class LazyJudgement implements Judgement {
+  private first: Outcome<Ran> | undefined;
+  private second: Outcome<Ran> | undefined;
+  private firstObservation: Outcome<Observation> | undefined;
+
+  readonly case: Case;
+
+  constructor(
+    readonly kernel: Kernel,
+    c: Case,
+    readonly inputs: Inputs,
+    readonly source: TensorSource,
+  ) {
+    this.case = c;
+  }
+
+  base(): Outcome<Ran> {
+    this.first ??= this.run(this.inputs);
+    return this.first;
+  }
+
+  again(): Outcome<Ran> {
+    this.second ??= this.run(this.inputs, {
+      poison: SECOND_POISON,
+      schedule: adversary(this.case),
+    });
+    return this.second;
+  }
+
+  reference(): Outcome<Observation> {
+    this.firstObservation ??= this.observed(this.inputs, this.base());
+    return this.firstObservation;
+  }
+
+  run(inputs: Inputs, options: Partial<RunOptions> = {}, c: Case = this.case): Outcome<Ran> {
+    return outcomeOf(c, this.kernel.run(c, inputs, { poison: FIRST_POISON, ...options }));
+  }
+
+  observe(inputs: Inputs, options: Partial<RunOptions> = {}): Outcome<Observation> {
+    return this.observed(inputs, this.run(inputs, options));
+  }
+
+  private observed(inputs: Inputs, ran: Outcome<Ran>): Outcome<Observation> {
+    if (ran.kind === 'failed') return ran;
+    const { problem, scheme, options } = this.case;
+    const { cache, kResidual, vResidual } = ran.value;
+    const heads = readCache(problem, scheme, cache, kResidual, vResidual);
+    const arithmetic = this.kernel.capabilities.arithmetic ?? anyArithmetic;
+    const bound = boundL1(problem, options.softmaxScale, inputs.q, heads, arithmetic);
+    return { kind: 'ok', value: { inputs, run: ran.value, heads, bound } };
+  }
+}
+
+function outcomeOf(c: Case, result: RunResult): Outcome<Ran> {
+  switch (result.kind) {
+    case 'ran': {
+      const wrong = shapeError(c, result);
+      return wrong === null ? { kind: 'ok', value: result } : fail('run/shape', wrong);
+    }
+    case 'unsupported': {
+      const verdict: Verdict = { kind: 'unsupported', reason: result.reason };
+      return { kind: 'failed', verdict };
+    }
+    case 'refused':
+      return fail('run/refused', `the kernel refused a case that it supports: ${result.reason}`);
+    case 'device-error':
+      return fail('run/device-error', `the device reported an error: ${result.reason}`);
+  }
+}
+
+export function judgementOf(
+  kernel: Kernel,
+  c: Case,
+  inputs: Inputs,
+  source: TensorSource,
+): Judgement {
+  return new LazyJudgement(kernel, c, inputs, source);
+}

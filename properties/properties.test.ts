@@ -1,0 +1,122 @@
+// Every property passes on the right kernel at every shape, and every wrong kernel is rejected at
+// every shape at which it is wrong: the power of the whole catalogue.
+import { describe, expect, it } from 'vitest';
+import { anyArithmetic } from '../reference/arithmetic.js';
+import { CASE_SCHEMA, type Case } from './case.js';
+import { properties } from './index.js';
+import { judgementOf } from './judgement.js';
+import type { Kernel } from './kernel.js';
+import { materialize, noSource } from './materialize.js';
+import type { Property, Verdict } from './property.js';
+import type { DrawnRecipe } from './recipe.js';
+import { ReferenceKernel } from './reference-kernel.js';
+import { SPOILINGS, SpoiledKernel } from './spoiled-kernel.js';
+
+const SCALE = Math.fround(1 / Math.sqrt(128));
+
+const recipe = (distribution: DrawnRecipe['distribution'], scale = 0, offset = 0) => ({
+  ...{ distribution, scale, offset },
+  seed: 3,
+});
+
+interface Shape {
+  tokens: number[];
+  queryHeads: number;
+  kvHeads: number;
+}
+
+function caseOf(shape: Shape, bits: 4 | 2, group: 128 | 64 | 32, change: Partial<Case> = {}): Case {
+  return {
+    schema: CASE_SCHEMA,
+    problem: { ...shape, headSize: 128 },
+    scheme: { format: 'bitdecoding', kAxis: 'channel', bits, group },
+    tensors: { q: recipe('normal'), k: recipe('patchwork', -1), v: recipe('patchwork') },
+    options: { softmaxScale: SCALE, splits: 0 },
+    ...change,
+  };
+}
+
+const zeros = { q: recipe('zero'), k: recipe('zero'), v: recipe('zero') };
+const options = (softmaxScale: number) => ({ options: { softmaxScale, splits: 0 } });
+
+/** Edges of tiles and records, empty requests, one and many heads, all bits and groups. */
+const CASES: Record<string, Case> = {
+  'one token, one head': caseOf({ tokens: [1], queryHeads: 1, kvHeads: 1 }, 4, 128),
+  'two tokens, two heads': caseOf({ tokens: [2], queryHeads: 2, kvHeads: 1 }, 4, 128),
+  'no token at all': caseOf({ tokens: [0], queryHeads: 2, kvHeads: 1 }, 4, 32),
+  'just below a record': caseOf({ tokens: [127], queryHeads: 5, kvHeads: 1 }, 2, 64),
+  'one record': caseOf({ tokens: [128], queryHeads: 3, kvHeads: 3 }, 4, 64),
+  'a record and a token': caseOf({ tokens: [129, 1], queryHeads: 6, kvHeads: 2 }, 2, 32),
+  'mixed lengths': caseOf({ tokens: [0, 300, 17, 256], queryHeads: 12, kvHeads: 2 }, 4, 32),
+  'many query heads': caseOf({ tokens: [140], queryHeads: 64, kvHeads: 1 }, 2, 128),
+  'a long request': caseOf({ tokens: [2049], queryHeads: 2, kvHeads: 2 }, 4, 128),
+  'nothing but zeros': caseOf({ tokens: [130, 3], queryHeads: 4, kvHeads: 2 }, 4, 32, {
+    tensors: zeros,
+  }),
+  'huge scores': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 4, 128, options(64)),
+  'flat scores': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 2, 32, options(2 ** -10)),
+  'a negative scale': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 2, 32, options(-1)),
+};
+
+function judge(kernel: Kernel, c: Case, chosen: readonly Property[]): Verdict[] {
+  const made = materialize(c, noSource);
+  if (made.kind === 'error') throw new Error(made.message);
+  const judgement = judgementOf(kernel, c, made.inputs, noSource);
+  return chosen.map((property) => property.judge(judgement));
+}
+
+const names = Object.keys(CASES);
+
+describe('the right kernel', () => {
+  it.each(names)('passes everything: %s', (name) => {
+    const verdicts = judge(new ReferenceKernel(), CASES[name], properties);
+    for (const [i, verdict] of verdicts.entries()) {
+      expect({ property: properties[i].name, ...verdict }).toMatchObject({ kind: 'pass' });
+      if (verdict.kind === 'pass') expect(verdict.ratio).toBeLessThanOrEqual(1);
+    }
+  });
+
+  it.each(names)('passes with nothing declared about its arithmetic: %s', (name) => {
+    for (const arithmetic of [null, { ...anyArithmetic, operands: 'dequantized' as const }]) {
+      for (const verdict of judge(new ReferenceKernel(arithmetic), CASES[name], properties)) {
+        expect(verdict).toMatchObject({ kind: 'pass' });
+      }
+    }
+  });
+});
+
+describe.each(Object.keys(SPOILINGS))('a kernel where %s', (spoiling) => {
+  const { harmless } = SPOILINGS[spoiling];
+
+  it.each(names.filter((name) => !harmless(CASES[name])))('is rejected: %s', (name) => {
+    const kernel = new SpoiledKernel(new ReferenceKernel(), spoiling);
+    const failed = judge(kernel, CASES[name], properties).filter(({ kind }) => kind === 'fail');
+    expect(failed.length).toBeGreaterThan(0);
+    for (const verdict of failed) {
+      if (verdict.kind !== 'fail') continue;
+      expect(verdict.signature).toMatch(/^[a-z-]+\/[a-z-]+$/);
+      expect(verdict.message).not.toContain('\n');
+    }
+  });
+
+  it.each(names.filter((name) => harmless(CASES[name])))('is right after all: %s', (name) => {
+    const kernel = new SpoiledKernel(new ReferenceKernel(), spoiling);
+    const kinds = judge(kernel, CASES[name], properties).map(({ kind }) => kind);
+    expect(kinds).not.toContain('fail');
+  });
+});
+
+describe('needle alone', () => {
+  const needle = properties.filter(({ name }) => name === 'needle');
+
+  it.each(['zero-output', 'swapped-heads', 'dropped-last-token', 'neighbour-parameters'])(
+    'rejects %s wherever it is wrong, even if the case itself is all zeros',
+    (spoiling) => {
+      for (const name of names) {
+        if (SPOILINGS[spoiling].harmless(CASES[name])) continue;
+        const kernel = new SpoiledKernel(new ReferenceKernel(), spoiling);
+        expect([name, judge(kernel, CASES[name], needle)[0].kind]).toEqual([name, 'fail']);
+      }
+    },
+  );
+});

@@ -1,0 +1,85 @@
+// redzone: the laws of memory. Nothing outside a kernel's buffers is written, no input changes, every
+// byte of the result is written, and an emulator that checks accesses has nothing to report.
+//
+// "Written" is decided by two runs with different poisons: a byte that still holds the poison in both
+// was not written, whatever values are legitimate. Both runs count for the other laws too, since the
+// second one is scheduled by an adversary.
+
+import { definedRegions } from './defined-bytes.js';
+import { FIRST_POISON, SECOND_POISON } from './judgement.js';
+import type { Ran } from './kernel.js';
+import type { Judgement, Property, Verdict } from './property.js';
+
+/** A word for signatures: lower case, no digits, no spaces. */
+function slug(text: string): string {
+  return text
+    .toLowerCase()
+    .replace(/[^a-z]+/g, '-')
+    .replace(/^-|-$/g, '');
+}
+
+function brokenLaw(ran: Ran): Verdict | null {
+  // What the host takes for unwritten may be a value that looks like the poison: see unwritten().
+  const violation = ran.violations.find(({ kind }) => kind !== 'unwritten');
+  if (violation !== undefined) {
+    const { buffer, kind, offset, count } = violation;
+    const what = kind === 'redzone' ? 'bytes written outside' : 'bytes changed in the input';
+    return {
+      kind: 'fail',
+      signature: `redzone/${kind}-${slug(buffer)}`,
+      message: `${buffer}: found ${count} ${what}, the first at ${offset}, required none`,
+    };
+  }
+  const [report] = ran.reports;
+  if (report === undefined) return null;
+  const place = report.file === '' ? '' : ` (${report.file}:${report.line})`;
+  return {
+    kind: 'fail',
+    signature: `redzone/${slug(report.kind)}`,
+    message: `the emulator reports ${report.kind}${place}: ${report.text}`,
+  };
+}
+
+function unwritten(judgement: Judgement, first: Ran, second: Ran): Verdict | null {
+  const others = definedRegions(judgement.case.problem, second);
+  for (const [i, { buffer, offset, bytes }] of definedRegions(
+    judgement.case.problem,
+    first,
+  ).entries()) {
+    const other = others[i].bytes;
+    const at = bytes.findIndex(
+      (byte, place) => byte === FIRST_POISON && other[place] === SECOND_POISON,
+    );
+    if (at === -1) continue;
+    return {
+      kind: 'fail',
+      signature: `redzone/unwritten-${buffer}`,
+      message: `${buffer}: found the poison of two runs at byte ${offset + at}, required a value`,
+    };
+  }
+  return null;
+}
+
+export const redzone: Property = {
+  name: 'redzone',
+  statement:
+    'Nothing outside the buffers is written, inputs stay as they are, every byte of the result is ' +
+    'written, and a checking emulator reports nothing.',
+  blind:
+    'Wrong values; reads out of bounds and races, unless the kernel runs on a checking emulator; ' +
+    'writes beyond the redzones.',
+
+  judge(judgement: Judgement): Verdict {
+    const base = judgement.base();
+    if (base.kind === 'failed') return base.verdict;
+    const broken = brokenLaw(base.value);
+    if (broken !== null) return broken;
+    const again = judgement.again();
+    if (again.kind === 'failed') return again.verdict;
+    const failed = brokenLaw(again.value) ?? unwritten(judgement, base.value, again.value);
+    if (failed !== null) return failed;
+    const regions = definedRegions(judgement.case.problem, base.value);
+    const elements = regions.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    return { kind: 'pass', elements, ratio: 0 };
+  },
+};

@@ -1,0 +1,60 @@
+// zero-query: with q = 0 all tokens weigh the same, so the output is the mean of V and lse is ln(n).
+//
+// The mean needs no softmax, no exponential and no scores: it is an answer from outside the reference
+// of error-bound. A token too many or too few, a tail that is not masked and an lse in another base
+// show at once.
+
+import { valueRows } from '../reference/cache.js';
+import { ln2, log2 } from '../reference/exp.js';
+import { queriesPerKvHead } from '../reference/problem.js';
+import { accept, describeWorst } from './acceptance.js';
+import type { Judgement, Observation, Property, Verdict } from './property.js';
+
+/** Rows dequantised at a time. */
+const ROWS = 128;
+
+/** Means of V over the tokens of each request and KV head, (requests, kvHeads, headSize). */
+function means({ heads }: Observation): Float64Array[] {
+  return heads.map((head) => {
+    const { tokens, headSize } = head;
+    const mean = new Float64Array(headSize);
+    for (let first = 0; first < tokens; first += ROWS) {
+      const rows = valueRows(head, first, Math.min(ROWS, tokens - first));
+      for (let i = 0; i < rows.length; i++) mean[i % headSize] += rows[i];
+    }
+    return mean.map((sum) => (tokens === 0 ? 0 : sum / tokens));
+  });
+}
+
+export const zeroQuery: Property = {
+  name: 'zero-query',
+  statement:
+    'With all queries zero, the output is the mean of V over the tokens, and lse is ln(n).',
+  blind: 'Scores: K, the softmax scale and the running maximum do not matter when q is zero.',
+
+  judge(judgement: Judgement): Verdict {
+    const { case: c, inputs } = judgement;
+    const observation = judgement.observe({ ...inputs, q: new Uint16Array(inputs.q.length) });
+    if (observation.kind === 'failed') return observation.verdict;
+    const { run, bound } = observation.value;
+    const { queryHeads, headSize, tokens } = c.problem;
+    const ratio = queriesPerKvHead(c.problem);
+    const rows = means(observation.value);
+    const output = bound.output.map((reference, i) => {
+      const row = Math.floor(i / headSize);
+      // Rows without a bound (NaN or Inf in the cache) keep the class that the reference gives them.
+      return bound.guarded[row] ? reference : rows[Math.floor(row / ratio)][i % headSize];
+    });
+    const lse = bound.lse.map((reference, row) => {
+      const n = tokens[Math.floor(row / queryHeads)];
+      return bound.guarded[row] || n === 0 ? reference : ln2 * log2(n);
+    });
+    const acceptance = accept(c.problem, { ...bound, output, lse }, run.output, run.lse);
+    if (acceptance.kind === 'accepted') {
+      return { kind: 'pass', elements: acceptance.elements, ratio: acceptance.ratio };
+    }
+    const { tensor, worst } = acceptance;
+    const message = describeWorst(worst);
+    return { kind: 'fail', signature: `zero-query/${tensor}`, message, worst };
+  },
+};
