@@ -12,13 +12,16 @@
  *                sums of p and of p z in f32; fp16 tail rows as `dequantized` does it.
  * dequantized  K and V become fp16 by one rounding of code * scale + zero (one fma); tensor-core
  *              products of q, K, P = RN16(p or p 2^b, b >= 0) and V.
- * any          either of the two, or dequantised with a rounding after each of * and +.
+ * dequantized-twice  the same with two roundings, one after * and one after +.
+ * any          one of the three, it is not known which.
  *
  * Common to all: f32 accumulators with the arithmetic of mma.ts in any order of products; weights by
  * ex2 of a difference to a running maximum, rescaled when it grows; partial results merged likewise.
  */
+export type Operands = 'folded' | 'dequantized' | 'dequantized-twice';
+
 export interface Arithmetic {
-  readonly operands: 'folded' | 'dequantized' | 'any';
+  readonly operands: Operands | 'any';
   /** bits kept below the largest exponent of a fused sum, at least this many (mma.ts) */
   readonly fraction: 24 | 25;
   /** products of one fused sum, at least this many */
@@ -27,6 +30,11 @@ export interface Arithmetic {
   readonly sumLanes: number;
   /** at least so many tokens lie between two rescales of a sum; 128 if folded, else 16 */
   readonly rescaleTokens?: number;
+}
+
+/** An arithmetic whose operands are known. */
+export interface KnownArithmetic extends Arithmetic {
+  readonly operands: Operands;
 }
 
 /** Nothing declared: sm_80's arithmetic is the widest, one sequential sum. */

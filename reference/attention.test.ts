@@ -2,7 +2,7 @@
 // shapes at the edge.
 import { describe, expect, it } from 'vitest';
 import { attend } from './attention.js';
-import { type HeadCache, keyRows, readCache, referenceCache, valueRows } from './cache.js';
+import { allRows, type HeadCache, keyRows, readCache, referenceCache, valueRows } from './cache.js';
 import { f16FromF64, f16Values } from './format.js';
 import type { Problem } from './problem.js';
 import type { Scheme } from './scheme.js';
@@ -27,8 +27,8 @@ function caches(p: Problem, k: Uint16Array, v: Uint16Array): HeadCache[] {
 
 /** One query row by the definition, without blocks or base 2. */
 function textbook(head: HeadCache, q: Uint16Array, sigma: number) {
-  const k = keyRows(head, 0, head.tokens);
-  const v = valueRows(head, 0, head.tokens);
+  const k = allRows(head, keyRows);
+  const v = allRows(head, valueRows);
   const scores = Array.from({ length: head.tokens }, (_, j) => {
     let s = 0;
     for (let i = 0; i < 128; i++) s += f16Values[q[i]] * k[j * 128 + i];
@@ -85,7 +85,7 @@ describe('identities', () => {
   it('a zero query averages the values, and lse is ln(tokens)', () => {
     const heads = caches(p, k, v);
     const { output, lse } = attend(p, scale, new Uint16Array(128), heads);
-    const rows = valueRows(heads[0], 0, 200);
+    const rows = allRows(heads[0], valueRows);
     for (let d = 0; d < 128; d++) {
       let mean = 0;
       for (let j = 0; j < 200; j++) mean += rows[j * 128 + d] / 200;

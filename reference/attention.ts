@@ -17,7 +17,7 @@
  */
 import { type HeadCache, keyRows, valueRows } from './cache.js';
 import { exp2, ln2, log2, log2e } from './exp.js';
-import { f16Values } from './format.js';
+import { f64Array } from './format.js';
 import { type Problem, queriesPerKvHead } from './problem.js';
 
 export interface Attention {
@@ -106,17 +106,20 @@ export function softmaxWeights(scores: Float64Array): { max: number; sum: number
   return { max, sum };
 }
 
-/** All query heads of one KV head. q, output (queries, headSize); lse (queries). */
+/**
+ * All query heads of one KV head. q, output (queries, headSize); lse (queries); rows, scratch,
+ * (blockTokens, headSize).
+ */
 function attendHead(
   head: HeadCache,
   scale: number,
   q: Float64Array,
   output: Float64Array,
   lse: Float64Array,
+  rows: Float64Array,
 ): void {
   const { tokens, headSize } = head;
   const queries = lse.length;
-  const rows = new Float64Array(Math.min(tokens, blockTokens) * headSize);
   const scores = new Float64Array(queries * tokens);
   for (let first = 0; first < tokens; first += blockTokens) {
     const count = Math.min(blockTokens, tokens - first);
@@ -160,7 +163,8 @@ export function attend(
   const queries = queriesPerKvHead(p);
   const output = new Float64Array(requests * queryHeads * headSize);
   const lse = new Float64Array(requests * queryHeads);
-  const qValues = Float64Array.from(q, (bits) => f16Values[bits]);
+  const qValues = f64Array(q);
+  const rows = new Float64Array(blockTokens * headSize);
   for (let i = 0; i < requests * kvHeads; i++) {
     // (requests, queryHeads) = (requests, kvHeads, queries): the queries of head i are consecutive.
     const elements = [i * queries * headSize, (i + 1) * queries * headSize] as const;
@@ -170,6 +174,7 @@ export function attend(
       qValues.subarray(...elements),
       output.subarray(...elements),
       lse.subarray(i * queries, (i + 1) * queries),
+      rows,
     );
   }
   return { output, lse };

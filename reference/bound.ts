@@ -16,15 +16,16 @@
  * most (sum (1 + theta_max) a~ y + tail y_max) / (1 - Theta) of the shadow's (`spread`).
  *
  * A row is guarded, and its bounds are NaN so that nothing passes by accident, when an operand is not
- * finite, when a constant reaches guardLimit or when the scale leaves the range where f32 holds its
+ * finite, when a scale is negative (no format has one), when a constant reaches guardLimit or when the scale leaves the range where f32 holds its
  * multiples. Without tokens output is exactly 0, lse exactly -Inf and both bounds are 0.
  */
 import {
   type Arithmetic,
-  eta,
   f16NormalMin,
   guardLimit,
+  type KnownArithmetic,
   log2Error,
+  type Operands,
   type RowConstants,
   rowConstants,
   u,
@@ -32,10 +33,11 @@ import {
 } from './arithmetic.js';
 import type { HeadCache } from './cache.js';
 import { ln2, log2, log2e } from './exp.js';
-import { f16FromF64, f16Values } from './format.js';
+import { f16FromF64, f16Values, f64Array } from './format.js';
 import { type Problem, queriesPerKvHead } from './problem.js';
 import { type RowWeights, weighRow } from './row-weights.js';
 import { scoreHead } from './score-pass.js';
+import { type Scratch, scratchRows } from './shadow-rows.js';
 import { sumValues, type ValueSums } from './value-pass.js';
 
 export type { Arithmetic } from './arithmetic.js';
@@ -111,7 +113,7 @@ function fusedGroups(a: Arithmetic, head: HeadCache): number {
 
 /** Errors of the numerator of channel d (README: rounding, products, zeros, merges). */
 function numerator(
-  a: Arithmetic,
+  a: KnownArithmetic,
   head: HeadCache,
   sums: ValueSums,
   row: Row,
@@ -126,53 +128,41 @@ function numerator(
   const codeMax = 2 ** bits - 1;
   const over = (sum: number, max: number) => spread(weights, tokens, sum, max);
 
-  let magnitude = over(sums.magnitude[at], sums.valueMax);
+  const groups = fusedGroups(a, head);
+  const gamma = groups * ((a.fusedProducts + 1) * 2 ** -a.fraction + 2 * u);
+  const secondOrder = 1 + 2 * gamma; // accumulators carry the errors of earlier sums
+  const magnitude = over(sums.magnitude[at], sums.valueMax);
+  if (a.operands !== 'folded') {
+    const products = productError(a, groups, magnitude, 0, 0);
+    const total = (weightError + constants.mergeError) * magnitude + products;
+    return { error: total * secondOrder, gamma };
+  }
   const zeroMagnitude = sums.zeroMagnitude[atGroup];
   // sum a~ s c; float64 cancellation may leave a little more or less than the true value
   const span = Math.max(0, sums.shadowPacked[at] - sums.zero[atGroup]) + 2 ** -40 * zeroMagnitude;
   const spanSum = over(span, codeMax * sums.scaleMax[g]);
   const scaledMax = over(sums.scaledMax[atGroup], sums.scaleMax[g]);
   const scaled = over(sums.scaled[atGroup], sums.scaleMax[g]);
-  const zeros = over(zeroMagnitude, sums.valueMax);
+  // a zero is a value less its span
+  const zeros = over(zeroMagnitude, sums.valueMax + codeMax * sums.scaleMax[g]);
 
-  let values = 0; // values that are rounded to fp16 in an unknown way
-  let folded = 0; // magnitude of the part that folding handles
-  let rounding = weightError * magnitude;
-  let products = magnitude;
-  if (a.operands === 'any') {
-    values = u16 * (1 + 2 * u16) * (magnitude + spanSum) + 2 * eta;
-    magnitude += values;
-  }
-  if (a.operands !== 'dequantized') {
-    folded = spanSum;
-    // Subnormal P': 2^(w - 25) of units in which the largest so far is 2^14, w <= 6.
-    const subnormal = 2 ** -33 * scaledMax * codeMax * packed;
-    const own = weightError * spanSum + subnormal;
-    rounding = a.operands === 'any' ? Math.max(rounding, own) : rounding + own;
-    products = a.operands === 'any' ? Math.max(magnitude, spanSum) : magnitude + spanSum;
-  }
-  const groups = fusedGroups(a, head);
-  const accumulated = productError(
-    a,
-    groups,
-    products,
-    folded === 0 ? 0 : scaled,
-    folded === 0 ? 0 : scaledMax,
-  );
-  const summed = products + (a.operands === 'dequantized' ? 0 : zeros);
-  const gamma = groups * ((a.fusedProducts + 1) * 2 ** -a.fraction + 2 * u);
-  const total =
-    rounding +
-    values +
-    accumulated +
-    (a.operands === 'dequantized' ? 0 : constants.sumError * zeros) +
-    constants.mergeError * summed;
-  // Accumulators carry the errors of earlier sums: second order.
-  return { error: total * (1 + 2 * gamma), gamma };
+  // Subnormal P': 2^(w - 25) of units in which the largest so far is 2^14, w <= 6.
+  const subnormal = 2 ** -33 * scaledMax * codeMax * packed;
+  const rounding = weightError * (magnitude + spanSum) + subnormal;
+  const products = productError(a, groups, magnitude + spanSum, scaled, scaledMax);
+  const merges = constants.mergeError * (magnitude + spanSum + zeros);
+  const total = rounding + products + constants.sumError * zeros + merges;
+  return { error: total * secondOrder, gamma };
 }
 
 /** Bounds of one query row; out: views of the head's rows. */
-function boundRow(a: Arithmetic, head: HeadCache, sums: ValueSums, row: Row, out: Rows): boolean {
+function boundRow(
+  a: KnownArithmetic,
+  head: HeadCache,
+  sums: ValueSums,
+  row: Row,
+  out: Rows,
+): boolean {
   const { weights, constants, index } = row;
   const { headSize, tokens } = head;
   const blocks = Math.ceil(tokens / 128);
@@ -213,10 +203,12 @@ function allFinite(bits: Uint16Array): boolean {
   return true;
 }
 
-/** Every operand of every tensor-core product is a finite number. */
-function headIsFinite(a: Arithmetic, head: HeadCache): boolean {
+/** Every operand of every tensor-core product is a finite number, and scales are not negative. */
+function headIsFinite(a: KnownArithmetic, head: HeadCache): boolean {
   const { k, v, kResidual, vResidual } = head;
-  const stored = [k.scales, k.zeros, v.scales, v.zeros, kResidual, vResidual].every(allFinite);
+  const stored =
+    [k.scales, k.zeros, v.scales, v.zeros, kResidual, vResidual].every(allFinite) &&
+    [k.scales, v.scales].every((scales) => scales.every((bits) => bits < 0x8000));
   if (!stored || a.operands === 'folded') return stored;
   // Dequantised to fp16, the largest code can overflow although scale and zero are finite.
   const codeMax = 2 ** head.scheme.bits - 1;
@@ -224,7 +216,7 @@ function headIsFinite(a: Arithmetic, head: HeadCache): boolean {
     scales.every((bits, i) => {
       const span = codeMax * f16Values[bits];
       const end = f16Values[zeros[i]] + span;
-      const product = a.operands === 'dequantized' ? 0 : span; // rounded by itself, if at all
+      const product = a.operands === 'dequantized-twice' ? span : 0; // rounded by itself, if at all
       return product < 65504 && Math.abs(end) + u16 * (Math.abs(end) + product) < 65504;
     }),
   );
@@ -232,10 +224,11 @@ function headIsFinite(a: Arithmetic, head: HeadCache): boolean {
 
 /** All query rows of one KV head. q: (queries, headSize). */
 function boundHead(
-  a: Arithmetic,
+  a: KnownArithmetic,
   head: HeadCache,
   scale: number,
   q: Float64Array,
+  scratch: Scratch,
   out: Rows,
 ): void {
   const { tokens, headSize } = head;
@@ -245,7 +238,7 @@ function boundHead(
     return;
   }
   const factor = scale * log2e;
-  const scores = scoreHead(a, head, factor, q);
+  const scores = scoreHead(a, head, factor, q, scratch);
   const constants = rowConstants(a, tokens);
   const rowsOf = (x: Float64Array, h: number) => x.subarray(h * tokens, (h + 1) * tokens);
   const weights = Array.from({ length: queries }, (_, h) =>
@@ -257,12 +250,13 @@ function boundHead(
       rowsOf(scores.error, h),
     ),
   );
-  const sums = sumValues(a, head, {
+  const headWeights = {
     exact: scores.exact,
     shadow: scores.shadow,
     drift: scores.error,
     weightMax: weights.map((w) => w.weightMax),
-  });
+  };
+  const sums = sumValues(a, head, headWeights, scratch);
   out.output.set(sums.output);
   // Below 2^-80 the products of the scale with powers of two (down to 2^-38) may be subnormal.
   const inRange = factor === 0 || (Math.abs(factor) > 2 ** -80 && Math.abs(factor) < 2 ** 40);
@@ -279,16 +273,12 @@ function boundHead(
   }
 }
 
-/**
- * Float64 attention and its error bounds for a kernel with the given arithmetic.
- * q: fp16 bits, (requests, queryHeads, headSize); heads: (requests, kvHeads), the kernel's own cache.
- */
-export function boundL1(
+function boundKnown(
   p: Problem,
-  softmaxScale: number,
-  q: Uint16Array,
+  scale: number,
+  q: Float64Array,
   heads: readonly HeadCache[],
-  arithmetic: Arithmetic,
+  a: KnownArithmetic,
 ): BoundResult {
   const { queryHeads, kvHeads, headSize } = p;
   const rows = p.tokens.length * queryHeads;
@@ -301,13 +291,13 @@ export function boundL1(
     lseBound: new Float64Array(rows),
     guarded: new Uint8Array(rows),
   };
-  const qValues = Float64Array.from(q, (bits) => f16Values[bits]);
   const queries = queriesPerKvHead(p);
+  const scratch = scratchRows(headSize);
   for (let i = 0; i < p.tokens.length * kvHeads; i++) {
     const [first, end] = [i * queries, (i + 1) * queries];
     const ofRows = (x: Float64Array) => x.subarray(first, end);
     const ofElements = (x: Float64Array) => x.subarray(first * headSize, end * headSize);
-    boundHead(arithmetic, heads[i], Math.fround(softmaxScale), ofElements(qValues), {
+    boundHead(a, heads[i], scale, ofElements(q), scratch, {
       output: ofElements(result.output),
       outputBound: ofElements(result.outputBound),
       outputRadius: ofElements(result.outputRadius),
@@ -315,6 +305,39 @@ export function boundL1(
       lseBound: ofRows(result.lseBound),
       guarded: result.guarded.subarray(first, end),
     });
+  }
+  return result;
+}
+
+/** x = max(x, y) element by element; a NaN stays. */
+function raise(x: Float64Array | Uint8Array, y: Float64Array | Uint8Array): void {
+  for (let i = 0; i < x.length; i++) x[i] = Math.max(x[i], y[i]);
+}
+
+/**
+ * Float64 attention and its error bounds for a kernel with the given arithmetic.
+ * q: fp16 bits, (requests, queryHeads, headSize); heads: (requests, kvHeads), the kernel's own cache.
+ */
+export function boundL1(
+  p: Problem,
+  softmaxScale: number,
+  q: Uint16Array,
+  heads: readonly HeadCache[],
+  arithmetic: Arithmetic,
+): BoundResult {
+  const values = f64Array(q);
+  const scale = Math.fround(softmaxScale); // what a kernel is given
+  const { operands } = arithmetic;
+  const known: readonly Operands[] =
+    operands === 'any' ? ['folded', 'dequantized', 'dequantized-twice'] : [operands];
+  const [result, ...others] = known.map((own) =>
+    boundKnown(p, scale, values, heads, { ...arithmetic, operands: own }),
+  );
+  for (const other of others) {
+    raise(result.outputBound, other.outputBound);
+    raise(result.outputRadius, other.outputRadius);
+    raise(result.lseBound, other.lseBound);
+    raise(result.guarded, other.guarded);
   }
   return result;
 }

@@ -1,7 +1,7 @@
 // Tests of cache.ts: a round trip through the bytes, exactness of dequantisation, and blindness to
 // what the format leaves unspecified.
 import { describe, expect, it } from 'vitest';
-import { keyRows, readCache, referenceCache, valueRows } from './cache.js';
+import { allRows, keyRows, readCache, referenceCache, valueRows } from './cache.js';
 import { f16Values } from './format.js';
 import { recordBytes } from './pack.js';
 import { headRows, type Problem } from './problem.js';
@@ -75,8 +75,15 @@ describe('dequantisation', () => {
     }
   });
 
+  it('gives all rows of a head, records and tail', () => {
+    const rows = allRows(heads[0], valueRows);
+    expect(rows.length).toBe(130 * 128);
+    expect(rows.subarray(128 * 128)).toEqual(valueRows(heads[0], 128, 2));
+    expect(() => valueRows(heads[0], 127, 3)).toThrow(/cross the end of the records/);
+  });
+
   it('returns residual rows as they are', () => {
-    const rows = valueRows(heads[0], 127, 3);
-    expect([...rows.subarray(128)]).toEqual([...heads[0].vResidual].map((b) => f16Values[b]));
+    const rows = valueRows(heads[0], 128, 2);
+    expect([...rows]).toEqual([...heads[0].vResidual].map((b) => f16Values[b]));
   });
 });

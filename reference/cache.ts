@@ -12,7 +12,7 @@
  * Rows are dequantised a block at a time, because a whole head in float64 takes 16 times the memory
  * of its codes.
  */
-import { f16Values } from './format.js';
+import { f16Values, f64Array } from './format.js';
 import { packRecord, recordBytes, unpackRecord } from './pack.js';
 import { firstTokens, headRows, type Problem } from './problem.js';
 import { emptyQuantized, type Quantized, quantizeK, quantizeV } from './quantize.js';
@@ -55,6 +55,12 @@ function setRecord(all: Quantized, record: Quantized, index: number): void {
   all.codes.set(record.codes, index * record.codes.length);
   all.scales.set(record.scales, index * record.scales.length);
   all.zeros.set(record.zeros, index * record.zeros.length);
+}
+
+/** Rows are taken from the records or from the tail, not from both at once. */
+function requireOnePart(head: HeadCache, first: number, count: number): void {
+  if (first >= head.packed || first + count <= head.packed) return;
+  throw new RangeError(`rows ${first} to ${first + count}: cross the end of the records`);
 }
 
 /** Reads a kernel's cache, (requests, kvHeads) in this order. Arrays are shaped as in the header. */
@@ -141,24 +147,44 @@ export function referenceCache(
   return { cache, kResidual, vResidual };
 }
 
-/** Keys of tokens [first, first + count) in float64, (count, headSize), into `out` or a new array. */
+/** Rows of the fp16 tail, (count, headSize), from token `first` of the request on. */
+function tailRows(head: HeadCache, residual: Uint16Array, first: number, out: Float64Array): void {
+  const from = (first - head.packed) * head.headSize;
+  const values = f16Values;
+  for (let i = 0; i < out.length; i++) out[i] = values[residual[from + i]];
+}
+
+/**
+ * Keys of tokens [first, first + count) in float64, (count, headSize), into `out` or a new array. The
+ * tokens are all packed or all in the tail: a block of 128 that starts at a multiple of 128 is.
+ */
 export function keyRows(
   head: HeadCache,
   first: number,
   count: number,
-  out = new Float64Array(count * head.headSize),
+  out: Float64Array = new Float64Array(count * head.headSize),
 ): Float64Array {
   const { headSize, packed, k, kResidual } = head;
-  const { group } = head.scheme;
+  const rows = out.subarray(0, count * headSize);
+  requireOnePart(head, first, count);
+  if (first >= packed) {
+    tailRows(head, kResidual, first, rows);
+    return out;
+  }
+  const { codes } = k;
+  const scales = new Float64Array(headSize);
+  const zeros = new Float64Array(headSize);
+  let group = -1;
   for (let t = 0; t < count; t++) {
-    const token = first + t;
-    const parameters = Math.floor(token / group) * headSize;
+    const own = Math.floor((first + t) / head.scheme.group);
+    if (own !== group) {
+      group = own;
+      f64Array(k.scales.subarray(own * headSize, (own + 1) * headSize), scales);
+      f64Array(k.zeros.subarray(own * headSize, (own + 1) * headSize), zeros);
+    }
+    const from = (first + t) * headSize;
     for (let d = 0; d < headSize; d++) {
-      out[t * headSize + d] =
-        token < packed
-          ? k.codes[token * headSize + d] * f16Values[k.scales[parameters + d]] +
-            f16Values[k.zeros[parameters + d]]
-          : f16Values[kResidual[(token - packed) * headSize + d]];
+      rows[t * headSize + d] = codes[from + d] * scales[d] + zeros[d];
     }
   }
   return out;
@@ -169,20 +195,31 @@ export function valueRows(
   head: HeadCache,
   first: number,
   count: number,
-  out = new Float64Array(count * head.headSize),
+  out: Float64Array = new Float64Array(count * head.headSize),
 ): Float64Array {
   const { headSize, packed, v, vResidual } = head;
   const { group } = head.scheme;
-  for (let t = 0; t < count; t++) {
-    const token = first + t;
-    for (let d = 0; d < headSize; d++) {
-      const parameter = (token * headSize + d - (d % group)) / group;
-      out[t * headSize + d] =
-        token < packed
-          ? v.codes[token * headSize + d] * f16Values[v.scales[parameter]] +
-            f16Values[v.zeros[parameter]]
-          : f16Values[vResidual[(token - packed) * headSize + d]];
-    }
+  const rows = out.subarray(0, count * headSize);
+  requireOnePart(head, first, count);
+  if (first >= packed) {
+    tailRows(head, vResidual, first, rows);
+    return out;
   }
+  const { codes } = v;
+  for (let i = 0; i < rows.length; i += group) {
+    const from = first * headSize + i;
+    const scale = f16Values[v.scales[from / group]];
+    const zero = f16Values[v.zeros[from / group]];
+    for (let d = 0; d < group; d++) rows[i + d] = codes[from + d] * scale + zero;
+  }
+  return out;
+}
+
+/** All rows of a head, (tokens, headSize); for small heads, in tests and reports. */
+export function allRows(head: HeadCache, rowsOf: typeof keyRows): Float64Array {
+  const { headSize, tokens, packed } = head;
+  const out = new Float64Array(tokens * headSize);
+  if (packed > 0) rowsOf(head, 0, packed, out);
+  if (tokens > packed) rowsOf(head, packed, tokens - packed, out.subarray(packed * headSize));
   return out;
 }

@@ -3,6 +3,7 @@
  */
 export { type Attention, attend } from './attention.js';
 export {
+  allRows,
   firstPages,
   type HeadCache,
   keyRows,

@@ -6,12 +6,18 @@
  * f32 and the product), the products with it, their sum; a kernel that multiplies by the scale and by
  * log2 e one after the other needs one more. 2^-44 pays this file's own float64 sums.
  */
-import { type Arithmetic, eta, u, u16 } from './arithmetic.js';
+import { type KnownArithmetic, u } from './arithmetic.js';
 import { dotRows } from './attention.js';
 import { type HeadCache, keyRows } from './cache.js';
-import { exponentOf, f16Values } from './format.js';
-import { dequantizedGroup, foldedGroup, plainChainError, rowExponent } from './score-bound.js';
-import { alignedMagnitudes, keyShadow } from './shadow-rows.js';
+import { exponentOf, f64Array } from './format.js';
+import {
+  dequantizedGroup,
+  foldedGroup,
+  type GroupTerms,
+  plainChainError,
+  rowExponent,
+} from './score-bound.js';
+import { alignedMagnitudes, keyShadow, type Scratch } from './shadow-rows.js';
 
 /** Base-2 exponents, each (queries, tokens). */
 export interface Scores {
@@ -46,8 +52,7 @@ interface GroupParameters {
 function groupParameters(head: HeadCache, first: number): GroupParameters {
   const { headSize, k } = head;
   const from = (first / head.scheme.group) * headSize;
-  const values = (x: Uint16Array) =>
-    Float64Array.from(x.subarray(from, from + headSize), (bits) => f16Values[bits]);
+  const values = (x: Uint16Array) => f64Array(x.subarray(from, from + headSize));
   const scales = values(k.scales);
   let max = 0;
   for (const scale of scales) max = Math.max(max, scale);
@@ -55,11 +60,11 @@ function groupParameters(head: HeadCache, first: number): GroupParameters {
 }
 
 /**
- * Adds the shadow's shift to shadow (count) and the error to error (count), in units of q.k, for the
+ * Adds the shadow's shift to shadow (count) and sets error (count), in units of q.k, for the
  * tokens of one group; rows: keyShadow of them, (count, headSize).
  */
 function groupScores(
-  a: Arithmetic,
+  a: KnownArithmetic,
   query: Query,
   group: GroupParameters,
   bits: 4 | 2,
@@ -72,34 +77,23 @@ function groupScores(
   const count = shadow.length;
   const moved = new Float64Array(count);
   const weights = new Float64Array(q.length);
-  let constant = 0;
-  if (a.operands !== 'folded') {
-    const terms = dequantizedGroup(a, q, scales, zeros, bits);
-    constant = terms.error + scaleError * terms.magnitude;
-  }
-  if (a.operands !== 'dequantized') {
-    const terms = foldedGroup(a, q, exponent, scales, scaleExponent, zeros, bits, weights);
-    constant = Math.max(constant, terms.error + scaleError * terms.magnitude);
-  }
-  if (a.operands === 'dequantized') weights.set(q);
-  if (a.operands === 'any') {
-    // Folding rounds q s, dequantising c s + z, or c s and then the sum: this covers all three.
-    for (let i = 0; i < q.length; i++) {
-      weights[i] = u16 * (1 + 2 * u16) * Math.abs(q[i]);
-      constant += 2 * eta * Math.abs(q[i]);
-    }
+  let terms: GroupTerms;
+  if (a.operands === 'folded') {
+    terms = foldedGroup(a, q, exponent, scales, scaleExponent, zeros, bits, weights);
+  } else {
+    terms = dequantizedGroup(a, q, scales, zeros, bits);
+    weights.set(q);
   }
   dotRows(rows, weights, moved, count, q.length);
   for (let t = 0; t < count; t++) {
-    if (a.operands === 'any') error[t] += moved[t];
-    else shadow[t] += moved[t];
-    error[t] += constant;
+    shadow[t] += moved[t];
+    error[t] = terms.error + scaleError * terms.magnitude;
   }
 }
 
 /** Errors of tokens of the fp16 tail: plain products of q and k. magnitudes (count, headSize). */
 function tailErrors(
-  a: Arithmetic,
+  a: KnownArithmetic,
   query: Query,
   magnitudes: Float64Array,
   error: Float64Array,
@@ -112,7 +106,13 @@ function tailErrors(
 }
 
 /** q (queries, headSize); factor: c. */
-export function scoreHead(a: Arithmetic, head: HeadCache, factor: number, q: Float64Array): Scores {
+export function scoreHead(
+  a: KnownArithmetic,
+  head: HeadCache,
+  factor: number,
+  q: Float64Array,
+  scratch: Scratch,
+): Scores {
   const { headSize, tokens, packed } = head;
   const { group, bits } = head.scheme;
   const queries = Array.from({ length: q.length / headSize }, (_, h) =>
@@ -124,12 +124,10 @@ export function scoreHead(a: Arithmetic, head: HeadCache, factor: number, q: Flo
     shadow: new Float64Array(length),
     error: new Float64Array(length),
   };
-  const blockRows = new Float64Array(128 * headSize);
-  const blockShadow = new Float64Array(128 * headSize);
   for (let first = 0; first < tokens; first += 128) {
     const count = Math.min(128, tokens - first);
-    const rows = keyRows(head, first, count, blockRows).subarray(0, count * headSize);
-    const shadowRows = blockShadow.subarray(0, count * headSize);
+    const rows = keyRows(head, first, count, scratch.rows).subarray(0, count * headSize);
+    const shadowRows = scratch.shadowRows.subarray(0, count * headSize);
     if (first < packed) keyShadow(a.operands, head, first, rows, shadowRows);
     else alignedMagnitudes(rows, shadowRows);
     const parameters: GroupParameters[] = [];

@@ -2,20 +2,30 @@
  * The rows that a kernel really multiplies, next to the exact ones of cache.ts: what the shadow of
  * row-weights.ts is made of. Which rows depends on how the kernel uses the cache (arithmetic.ts).
  */
-import type { Arithmetic } from './arithmetic.js';
-import { f16NormalMin } from './arithmetic.js';
+import { f16NormalMin, type Operands } from './arithmetic.js';
 import type { HeadCache } from './cache.js';
 import { f16Round, f16Values } from './format.js';
+
+/** Blocks of rows that a pass works in, (128, headSize) each; one set serves all heads of a call. */
+export interface Scratch {
+  readonly rows: Float64Array;
+  readonly shadowRows: Float64Array;
+  readonly magnitudes: Float64Array;
+}
+
+export function scratchRows(headSize: number): Scratch {
+  const block = () => new Float64Array(128 * headSize);
+  return { rows: block(), shadowRows: block(), magnitudes: block() };
+}
 
 /**
  * Rows for the second dot product of a block of packed tokens, (count, headSize):
  *   folded       codes, to be multiplied with the shift of q'
- *   dequantized  fp16 key less exact key, to be multiplied with q
- *   any          |key| + |code * scale|, to be multiplied with u16 |q|: a bound, not a shadow
+ *   else         fp16 key less exact key, to be multiplied with q
  * rows: the exact keys of the same tokens.
  */
 export function keyShadow(
-  operands: Arithmetic['operands'],
+  operands: Operands,
   head: HeadCache,
   first: number,
   rows: Float64Array,
@@ -41,8 +51,7 @@ export function keyShadow(
       if (newGroup) {
         for (let code = 0; code < levels; code++) {
           const key = code * scale + zero;
-          table[d * levels + code] =
-            operands === 'dequantized' ? f16Round(key) - key : Math.abs(key) + code * scale;
+          table[d * levels + code] = dequantize(operands, code, scale, zero) - key;
         }
       }
       out[t * headSize + d] = table[d * levels + codes[t * headSize + d]];
@@ -50,8 +59,15 @@ export function keyShadow(
   }
 }
 
+/** code * scale + zero as fp16, in one or two roundings. */
+function dequantize(operands: Operands, code: number, scale: number, zero: number): number {
+  const product = code * scale;
+  return f16Round((operands === 'dequantized-twice' ? f16Round(product) : product) + zero);
+}
+
 /** Values as fp16, for a block of packed tokens, (count, headSize). rows: the exact values. */
 export function roundedValues(
+  operands: Operands,
   head: HeadCache,
   first: number,
   rows: Float64Array,
@@ -64,7 +80,9 @@ export function roundedValues(
     const parameter = (first * headSize + i) / group;
     const scale = f16Values[v.scales[parameter]];
     const zero = f16Values[v.zeros[parameter]];
-    for (let code = 0; code < table.length; code++) table[code] = f16Round(code * scale + zero);
+    for (let code = 0; code < table.length; code++) {
+      table[code] = dequantize(operands, code, scale, zero);
+    }
     for (let d = 0; d < group; d++) out[i + d] = table[v.codes[first * headSize + i + d]];
   }
 }

@@ -14,11 +14,11 @@
  *   scaled      sum a~_j s_j        scaledMax      max a~_j s_j          scaleMax  max s_j
  * shadow - zero over packed tokens is sum a~_j s_j c_jd >= 0, which the bound needs and gets for free.
  */
-import { type Arithmetic, f16NormalMin } from './arithmetic.js';
+import { f16NormalMin, type KnownArithmetic } from './arithmetic.js';
 import { addWeightedRows } from './attention.js';
 import { type HeadCache, valueRows } from './cache.js';
 import { f16Values } from './format.js';
-import { alignedMagnitudes, roundedValues } from './shadow-rows.js';
+import { alignedMagnitudes, roundedValues, type Scratch } from './shadow-rows.js';
 
 export interface ValueSums {
   /** (queries, headSize) each */
@@ -38,7 +38,7 @@ export interface ValueSums {
   readonly scaledMax: Float64Array;
   /** (groups) */
   readonly scaleMax: Float64Array;
-  /** largest magnitude of any value */
+  /** largest magnitude of any value, at least 2^-14 */
   readonly valueMax: number;
 }
 
@@ -52,15 +52,54 @@ export interface HeadWeights {
 
 const blockTokens = 128;
 
-/** Means of the columns of rows (count, size). */
-function columnMeans(rows: Float64Array, means: Float64Array): void {
+/** Means of the columns of rows (count, size); returns the largest magnitude of any element. */
+function columnMeans(rows: Float64Array, means: Float64Array): number {
   const size = means.length;
   const count = rows.length / size;
+  let largest = 0;
   means.fill(0);
   for (let i = 0; i < rows.length; i += size) {
-    for (let d = 0; d < size; d++) means[d] += rows[i + d];
+    for (let d = 0; d < size; d++) {
+      const x = rows[i + d];
+      const magnitude = Math.abs(x);
+      if (magnitude > largest) largest = magnitude;
+      means[d] += x;
+    }
   }
   for (let d = 0; d < size; d++) means[d] /= count;
+  return largest;
+}
+
+/** sums[d] += sum_t weights[t] rows[t][d] for two sets of weights and sums at once. */
+function addTwiceWeightedRows(
+  rows: Float64Array,
+  weightsA: Float64Array,
+  sumsA: Float64Array,
+  weightsB: Float64Array,
+  sumsB: Float64Array,
+): void {
+  const count = weightsA.length;
+  const size = sumsA.length;
+  const whole = count - (count % 4);
+  for (let t = 0; t < whole; t += 4) {
+    const [a0, a1, a2, a3] = [weightsA[t], weightsA[t + 1], weightsA[t + 2], weightsA[t + 3]];
+    const [b0, b1, b2, b3] = [weightsB[t], weightsB[t + 1], weightsB[t + 2], weightsB[t + 3]];
+    const r0 = t * size;
+    const r1 = r0 + size;
+    const r2 = r1 + size;
+    const r3 = r2 + size;
+    for (let d = 0; d < size; d++) {
+      const v0 = rows[r0 + d];
+      const v1 = rows[r1 + d];
+      const v2 = rows[r2 + d];
+      const v3 = rows[r3 + d];
+      sumsA[d] += a0 * v0 + a1 * v1 + (a2 * v2 + a3 * v3);
+      sumsB[d] += b0 * v0 + b1 * v1 + (b2 * v2 + b3 * v3);
+    }
+  }
+  const rest = rows.subarray(whole * size);
+  addWeightedRows(rest, weightsA.subarray(whole), sumsA, count - whole, size);
+  addWeightedRows(rest, weightsB.subarray(whole), sumsB, count - whole, size);
 }
 
 /** sums[d] += sum_t weights[t] |rows[t][d] - centre[d]|; returns the sum of weights. */
@@ -71,23 +110,31 @@ function addDeviations(
   sums: Float64Array,
 ): number {
   const size = centre.length;
+  const { abs } = Math;
   let total = 0;
   let t = 0;
-  for (; t + 2 <= weights.length; t += 2) {
+  for (; t + 4 <= weights.length; t += 4) {
     const w0 = weights[t];
     const w1 = weights[t + 1];
+    const w2 = weights[t + 2];
+    const w3 = weights[t + 3];
     const r0 = t * size;
     const r1 = r0 + size;
-    total += w0 + w1;
+    const r2 = r1 + size;
+    const r3 = r2 + size;
+    total += w0 + w1 + (w2 + w3);
     for (let d = 0; d < size; d++) {
       const c = centre[d];
-      sums[d] += w0 * Math.abs(rows[r0 + d] - c) + w1 * Math.abs(rows[r1 + d] - c);
+      sums[d] +=
+        w0 * abs(rows[r0 + d] - c) +
+        w1 * abs(rows[r1 + d] - c) +
+        (w2 * abs(rows[r2 + d] - c) + w3 * abs(rows[r3 + d] - c));
     }
   }
   for (; t < weights.length; t++) {
     total += weights[t];
     for (let d = 0; d < size; d++) {
-      sums[d] += weights[t] * Math.abs(rows[t * size + d] - centre[d]);
+      sums[d] += weights[t] * abs(rows[t * size + d] - centre[d]);
     }
   }
   return total;
@@ -140,36 +187,41 @@ function emptySums(
   };
 }
 
-export function sumValues(a: Arithmetic, head: HeadCache, w: HeadWeights): ValueSums {
+export function sumValues(
+  a: KnownArithmetic,
+  head: HeadCache,
+  w: HeadWeights,
+  scratch: Scratch,
+): ValueSums {
   const { headSize, tokens, packed } = head;
   const queries = w.weightMax.length;
   const sums = emptySums(head, queries);
   const blocks = Math.ceil(tokens / blockTokens);
-  const [exactRows, roundedRows, magnitudeRows] = [0, 1, 2].map(
-    () => new Float64Array(blockTokens * headSize),
-  );
   const raised = new Float64Array(blockTokens);
   for (let first = 0; first < tokens; first += blockTokens) {
     const count = Math.min(blockTokens, tokens - first);
     const tail = first >= packed;
-    const rows = valueRows(head, first, count, exactRows).subarray(0, count * headSize);
-    const rounds = a.operands === 'dequantized' && !tail;
-    const shadowRows = rounds ? roundedRows : rows;
-    if (rounds) roundedValues(head, first, rows, roundedRows);
-    alignedMagnitudes(shadowRows, magnitudeRows);
-    for (let i = 0; i < rows.length; i++) {
-      if (magnitudeRows[i] > sums.valueMax) sums.valueMax = magnitudeRows[i];
-    }
+    const rows = valueRows(head, first, count, scratch.rows).subarray(0, count * headSize);
+    const rounds = a.operands !== 'folded' && !tail;
+    const shadowRows = rounds ? scratch.shadowRows : rows;
+    if (rounds) roundedValues(a.operands, head, first, rows, scratch.shadowRows);
+    if (tail || rounds) alignedMagnitudes(shadowRows.subarray(0, rows.length), scratch.magnitudes);
     const block = first / blockTokens;
     const centre = sums.centres.subarray(block * headSize, (block + 1) * headSize);
-    columnMeans(shadowRows.subarray(0, rows.length), centre);
+    const largest = columnMeans(shadowRows.subarray(0, rows.length), centre);
+    sums.valueMax = Math.max(sums.valueMax, largest, f16NormalMin);
     for (let h = 0; h < queries; h++) {
       const [from, to] = [h * tokens + first, h * tokens + first + count];
       const row = (x: Float64Array) => x.subarray(h * headSize, (h + 1) * headSize);
       const weights = w.shadow.subarray(from, to);
-      addWeightedRows(rows, w.exact.subarray(from, to), row(sums.output), count, headSize);
+      const exact = w.exact.subarray(from, to);
       const shadow = row(tail ? sums.shadowTail : sums.shadowPacked);
-      addWeightedRows(shadowRows, weights, shadow, count, headSize);
+      if (rounds) {
+        addWeightedRows(rows, exact, row(sums.output), count, headSize);
+        addWeightedRows(shadowRows, weights, shadow, count, headSize);
+      } else {
+        addTwiceWeightedRows(rows, exact, row(sums.output), weights, shadow);
+      }
       const drift = w.drift.subarray(from, to);
       sums.driftOf[h * blocks + block] = addDeviations(
         shadowRows,
@@ -177,12 +229,12 @@ export function sumValues(a: Arithmetic, head: HeadCache, w: HeadWeights): Value
         drift,
         row(sums.deviation),
       );
-      if (tail || a.operands !== 'folded') {
+      if (tail || rounds) {
         const floor = f16NormalMin * w.weightMax[h];
         for (let t = 0; t < count; t++) raised[t] = Math.max(weights[t], floor);
-        addWeightedRows(magnitudeRows, raised, row(sums.magnitude), count, headSize);
+        addWeightedRows(scratch.magnitudes, raised, row(sums.magnitude), count, headSize);
       }
-      if (!tail) addParameters(head, first, weights, sums, h);
+      if (!tail && !rounds) addParameters(head, first, weights, sums, h);
     }
   }
   return sums;

@@ -4,7 +4,7 @@
 // started; everything that goes wrong later is part of the result. Nothing here prints: progress goes
 // out through `events`, and fuzz/report makes the text.
 
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { caseArbitrary } from '../../properties/index.js';
 import { readCases, type StoredCase } from './case-file.js';
 import {
@@ -16,7 +16,7 @@ import {
 import { readBaseline } from './finding-store.js';
 import { Lane, type OpenLaneResult } from './lane.js';
 import { headCommit, packageRoot } from './package-root.js';
-import { casesFor, type PlannedCase, planCases } from './plan.js';
+import { CASE_SPACE, casesFor, type Plan, planCases } from './plan.js';
 import { type CaseRecord, type PoolResult, runCases } from './pool.js';
 import { type ReportedFinding, storeShrunk } from './reported-finding.js';
 import type { Seed } from './seed.js';
@@ -37,6 +37,8 @@ export interface CampaignOptions {
     /** A hard stop; null: the plan is run to its end. */
     readonly seconds: number | null;
   };
+  /** Stored cases and the real cache come before the generated ones. */
+  readonly corpus: boolean;
   readonly workers: number;
   readonly workdir: Workdir;
   readonly findings: string;
@@ -52,7 +54,7 @@ export interface CampaignOptions {
 }
 
 export interface CampaignEvents {
-  opened(kernel: string, hello: Hello, plan: readonly PlannedCase[]): void;
+  opened(kernel: string, hello: Hello, plan: Plan): void;
   ran(record: CaseRecord): void;
   shrinking(signature: string, tries: number): void;
 }
@@ -84,12 +86,13 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
   const lanes = [lane];
   for (let slot = 1; slot < options.workers; slot++) lanes.push(lane.sibling(slot));
   try {
-    const arbitrary = caseArbitrary(hello.capabilities);
+    const arbitrary = caseArbitrary(hello.capabilities, CASE_SPACE);
     const { budget, workers } = options;
     const generated =
       budget.generated ?? casesFor(budget.seconds ?? 0, workers, hello.capabilities);
     const plan = planCases({
       stored: stored.stored,
+      realCache: options.corpus,
       capabilities: hello.capabilities,
       arbitrary,
       seed: options.seed,
@@ -132,7 +135,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
 function readStored(
   options: CampaignOptions,
 ): { kind: 'stored'; stored: StoredCase[] } | { kind: 'error'; message: string } {
-  const seeds = readCases(join(packageRoot(), 'corpus', 'seeds'), true);
+  if (!options.corpus) return { kind: 'stored', stored: [] };
+  const seeds = readCases(relative(process.cwd(), join(packageRoot(), 'corpus', 'seeds')), true);
   if (seeds.kind === 'error') return seeds;
   const found = readCases(options.findings, true);
   if (found.kind === 'error') return found;

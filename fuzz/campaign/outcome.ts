@@ -91,15 +91,24 @@ function runFailure(answer: CaseAnswer | Loss): Failure | null {
   return null;
 }
 
+/** Properties say "run/..." of a kernel that refused the case: one failure, not one for each. */
 function settled(answer: CaseAnswer | Loss): CaseOutcome {
   if (answer.kind === 'lost' || answer.kind === 'broken') return answer;
   if (answer.kind !== 'judged') throw new Error(`${answer.kind} is a failure of the run`);
-  const ran = answer.verdicts.find(({ verdict }) => verdict.kind !== 'unsupported');
-  const verdict: Verdict =
-    ran === undefined && answer.verdicts.length > 0
-      ? answer.verdicts[0].verdict
-      : { kind: 'pass', elements: 0, ratio: 0 };
-  return { kind: 'judged', verdicts: [{ property: RUN, verdict }, ...answer.verdicts] };
+  const { verdicts } = answer;
+  const isOfRun = ({ verdict }: NamedVerdict) =>
+    verdict.kind === 'fail' && verdict.signature.startsWith(`${RUN}/`);
+  const refused = verdicts.find(isOfRun);
+  if (refused !== undefined) {
+    const others = verdicts.filter((named) => !isOfRun(named));
+    return { kind: 'judged', verdicts: [{ property: RUN, verdict: refused.verdict }, ...others] };
+  }
+  const unsupported =
+    verdicts.length > 0 && verdicts.every((v) => v.verdict.kind === 'unsupported');
+  const verdict: Verdict = unsupported
+    ? verdicts[0].verdict
+    : { kind: 'pass', elements: 0, ratio: 0 };
+  return { kind: 'judged', verdicts: [{ property: RUN, verdict }, ...verdicts] };
 }
 
 /**

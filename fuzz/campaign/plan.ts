@@ -12,6 +12,9 @@ import type { StoredCase } from './case-file.js';
 import { realCacheCases } from './real-cache.js';
 import { drawAt, type Seed } from './seed.js';
 
+/** What may be generated: the real cache is at hand here, and NaN in K or V is a state of the world. */
+export const CASE_SPACE = { codeLm: true, nonFinite: true } as const;
+
 export interface PlannedCase {
   readonly index: number;
   /** "generated", "real-cache", or the path of a stored case. */
@@ -22,28 +25,48 @@ export interface PlannedCase {
 
 export interface PlanOptions {
   readonly stored: readonly StoredCase[];
+  readonly realCache: boolean;
   readonly capabilities: Capabilities;
   readonly arbitrary: fc.Arbitrary<Case>;
   readonly seed: Seed;
   readonly generated: number;
 }
 
-export function planCases(options: PlanOptions): PlannedCase[] {
-  const plan: PlannedCase[] = [];
+export interface Plan {
+  readonly length: number;
+  /** How many cases are of each origin. */
+  readonly stored: number;
+  readonly realCache: number;
+  readonly generated: number;
+  /** Generated cases are drawn when they are asked for: a night's plan has millions of them. */
+  at(index: number): PlannedCase;
+}
+
+export function planCases(options: PlanOptions): Plan {
+  const fixed: PlannedCase[] = [];
   const hashes = new Set<string>();
   const add = (origin: string, c: Case) => {
     const hash = caseHash(c);
-    if (origin !== 'generated' && hashes.has(hash)) return;
+    if (hashes.has(hash)) return;
     hashes.add(hash);
-    plan.push({ index: plan.length, origin, case: c, hash });
+    fixed.push({ index: fixed.length, origin, case: c, hash });
   };
   for (const { path, case: c } of options.stored) add(path, c);
-  for (const c of realCacheCases(options.capabilities)) add('real-cache', c);
-  // Two draws may be equal; both stay, so that the number of cases is what was asked for.
-  for (let i = 0; i < options.generated; i++) {
-    add('generated', drawAt(options.arbitrary, options.seed, i));
+  const stored = fixed.length;
+  for (const c of options.realCache ? realCacheCases(options.capabilities) : []) {
+    add('real-cache', c);
   }
-  return plan;
+  return {
+    length: fixed.length + options.generated,
+    stored,
+    realCache: fixed.length - stored,
+    generated: options.generated,
+    at(index) {
+      if (index < fixed.length) return fixed[index];
+      const c = drawAt(options.arbitrary, options.seed, index - fixed.length);
+      return { index, origin: 'generated', case: c, hash: caseHash(c) };
+    },
+  };
 }
 
 /**

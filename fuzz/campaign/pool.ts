@@ -5,8 +5,8 @@
 // case starts after it, and one that is under way then has GRACE_MS left and counts as not run.
 
 import type { Lane, Loss } from './lane.js';
-import { type CaseOutcome, outcomeOf } from './outcome.js';
-import type { PlannedCase } from './plan.js';
+import { outcomeOf } from './outcome.js';
+import type { Plan, PlannedCase } from './plan.js';
 import type { NamedVerdict } from './protocol.js';
 
 /** Long enough for any case that is not hung, short enough to keep a promise of seconds. */
@@ -41,42 +41,44 @@ export interface PoolResult {
   readonly stopped: 'finished' | 'time' | 'interrupt' | 'loss';
 }
 
-export async function runCases(
-  plan: readonly PlannedCase[],
-  options: PoolOptions,
-): Promise<PoolResult> {
-  const outcomes: (CaseOutcome | null)[] = plan.map(() => null);
-  const progress = { next: 0, loss: null as Loss | null, late: false };
+/** What the lanes share. */
+interface Progress {
+  next: number;
+  loss: Loss | null;
+  late: boolean;
+  readonly records: CaseRecord[];
+  readonly broken: Breakage[];
+}
+
+export async function runCases(plan: Plan, options: PoolOptions): Promise<PoolResult> {
+  const progress: Progress = { next: 0, loss: null, late: false, records: [], broken: [] };
   const endAll = () => {
     for (const lane of options.lanes) void lane.close();
   };
   options.interrupt.addEventListener('abort', endAll);
-  await Promise.all(options.lanes.map((lane) => runLane(lane, plan, outcomes, progress, options)));
+  await Promise.all(options.lanes.map((lane) => runLane(lane, plan, progress, options)));
   options.interrupt.removeEventListener('abort', endAll);
 
-  const records: CaseRecord[] = [];
-  const broken: Breakage[] = [];
-  outcomes.forEach((outcome, i) => {
-    if (outcome?.kind === 'judged') records.push({ planned: plan[i], verdicts: outcome.verdicts });
-    if (outcome?.kind === 'broken') {
-      broken.push({ planned: plan[i], message: outcome.message, stack: outcome.stack });
-    }
-  });
-  const stopped = options.interrupt.aborted
-    ? 'interrupt'
-    : progress.loss !== null
-      ? 'loss'
-      : progress.late
-        ? 'time'
-        : 'finished';
-  return { records, broken, loss: progress.loss, stopped };
+  const inPlan = (a: { planned: PlannedCase }, b: { planned: PlannedCase }) =>
+    a.planned.index - b.planned.index;
+  return {
+    records: progress.records.sort(inPlan),
+    broken: progress.broken.sort(inPlan),
+    loss: progress.loss,
+    stopped: stopOf(progress, options.interrupt),
+  };
+}
+
+function stopOf(progress: Progress, interrupt: AbortSignal): PoolResult['stopped'] {
+  if (interrupt.aborted) return 'interrupt';
+  if (progress.loss !== null) return 'loss';
+  return progress.late ? 'time' : 'finished';
 }
 
 async function runLane(
   lane: Lane,
-  plan: readonly PlannedCase[],
-  outcomes: (CaseOutcome | null)[],
-  progress: { next: number; loss: Loss | null; late: boolean },
+  plan: Plan,
+  progress: Progress,
   options: PoolOptions,
 ): Promise<void> {
   const remaining = () =>
@@ -86,9 +88,9 @@ async function runLane(
       progress.late = true;
       return;
     }
-    const index = progress.next++;
+    const planned = plan.at(progress.next++);
     const deadlineMs = Math.min(options.caseDeadlineMs, remaining() + GRACE_MS);
-    const outcome = await outcomeOf(lane, plan[index].case, options.properties, deadlineMs);
+    const outcome = await outcomeOf(lane, planned.case, options.properties, deadlineMs);
     if (options.interrupt.aborted) return;
     if (outcome.kind === 'lost') {
       progress.loss ??= outcome;
@@ -98,9 +100,12 @@ async function runLane(
       progress.late = true; // cut off by the end of the run, not by its own deadline
       return;
     }
-    outcomes[index] = outcome;
-    if (outcome.kind === 'judged') {
-      options.onRecord({ planned: plan[index], verdicts: outcome.verdicts });
+    if (outcome.kind === 'broken') {
+      progress.broken.push({ planned, message: outcome.message, stack: outcome.stack });
+      continue;
     }
+    const record = { planned, verdicts: outcome.verdicts };
+    progress.records.push(record);
+    options.onRecord(record);
   }
 }

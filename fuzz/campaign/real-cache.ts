@@ -5,10 +5,10 @@
 // times the median, and both decide how large scales and scores become. Lengths and positions go
 // round a short list, so that records, tails, split boundaries and several requests all meet.
 
+import { schemesOf } from '../../properties/arbitrary/scheme.js';
 import { CASE_SCHEMA, type Case } from '../../properties/case.js';
 import type { Capabilities } from '../../properties/kernel.js';
 import { CODE_LM_LAYERS } from '../../properties/recipe.js';
-import type { Scheme } from '../../reference/scheme.js';
 
 /** 1/sqrt(128) as the model was trained with, rounded to float32 as kernels receive it. */
 const SOFTMAX_SCALE = Math.fround(1 / Math.sqrt(128));
@@ -31,9 +31,10 @@ const LENGTHS: readonly (readonly number[])[] = [
 const FIRST_TOKENS = [0, 1031, 2500, 3300, 64];
 
 export function realCacheCases(capabilities: Capabilities): Case[] {
+  const formats = capabilities.formats.filter(({ headSizes }) => headSizes.includes(HEAD_SIZE));
   const cases: Case[] = [];
   for (let layer = 0; layer < CODE_LM_LAYERS; layer++) {
-    for (const scheme of schemesOf(capabilities)) {
+    for (const scheme of schemesOf(formats)) {
       const turn = cases.length;
       const recipe = {
         distribution: 'code-lm' as const,
@@ -51,17 +52,4 @@ export function realCacheCases(capabilities: Capabilities): Case[] {
     }
   }
   return cases;
-}
-
-/** Every cache format, axis, bit width and group that the kernel declares for the model's head size. */
-function schemesOf(capabilities: Capabilities): Scheme[] {
-  return capabilities.formats
-    .filter(({ headSizes }) => headSizes.includes(HEAD_SIZE))
-    .flatMap(({ format, kAxis, bits, groups }) =>
-      kAxis.flatMap((axis) =>
-        bits.flatMap((b) =>
-          groups.map((group) => ({ format, kAxis: axis, bits: b, group }) as Scheme),
-        ),
-      ),
-    );
 }

@@ -9,6 +9,7 @@ import { type FailureGroup, groupFailures, shrinkGroup } from '../campaign/failu
 import type { Lane } from '../campaign/lane.js';
 import { outcomeOf } from '../campaign/outcome.js';
 import { headCommit } from '../campaign/package-root.js';
+import { CASE_SPACE } from '../campaign/plan.js';
 import { storeShrunk } from '../campaign/reported-finding.js';
 import { failureReport } from '../report/failure.js';
 import { Progress } from '../report/progress.js';
@@ -64,7 +65,7 @@ export async function shrink(path: string, flags: ShrinkFlags): Promise<number> 
     }
     const progress = new Progress();
     const shrunk = await shrinkGroup(found.group, [], {
-      arbitrary: caseArbitrary(opened.hello.capabilities),
+      arbitrary: caseArbitrary(opened.hello.capabilities, CASE_SPACE),
       lanes,
       properties: names,
       caseDeadlineMs,

@@ -4,6 +4,7 @@
 import { properties } from '../../properties/index.js';
 import { type Campaign, type CampaignOptions, runCampaign } from '../campaign/campaign.js';
 import { RUN, RUN_STATEMENT } from '../campaign/outcome.js';
+import type { Plan } from '../campaign/plan.js';
 import { type Tally, tally } from '../campaign/tally.js';
 import { annotations } from '../report/annotation.js';
 import { verifyJson } from '../report/json.js';
@@ -89,6 +90,7 @@ function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
       generated: flags.runs === undefined ? null : parseCount('--runs', flags.runs, 100_000_000),
       seconds: flags.runs !== undefined && flags.time === undefined ? null : seconds,
     },
+    corpus: true,
     workers: workersFrom(flags.workers),
     workdir: workdirFrom(flags.workdir),
     findings: flags.findings,
@@ -109,13 +111,8 @@ export function exitCodeOf({ findings, pool }: Campaign, sums: Tally): number {
   return sums.cases > 0 ? 0 : 3;
 }
 
-function planLine(plan: readonly { origin: string }[]): string {
-  const of = (origin: string) => plan.filter((planned) => planned.origin === origin).length;
-  const stored = plan.length - of('real-cache') - of('generated');
-  return (
-    `plan: ${stored} stored, ${of('real-cache')} from the real cache, ` +
-    `${of('generated')} generated cases`
-  );
+function planLine({ stored, realCache, generated }: Plan): string {
+  return `plan: ${stored} stored, ${realCache} from the real cache, ${generated} generated cases`;
 }
 
 /** Cases that were running when an earlier run was cut off: the machine may have died of one. */

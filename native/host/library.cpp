@@ -80,13 +80,29 @@ std::string one_line(const char* text) {
   return line;
 }
 
-// memory.open() selects the device of the whole library, so a second handle with another ordinal
-// would move the first one. Returns the ordinal that the library is bound to from now on.
-uint32_t bind_ordinal(const kvp_kernel* table, uint32_t ordinal) {
-  static std::mutex mutex;
-  static std::map<const kvp_kernel*, uint32_t> bound;
-  const std::lock_guard<std::mutex> lock(mutex);
-  return bound.emplace(table, ordinal).first->second;
+// memory.open() selects the device of the whole library, so while one handle is open, another with
+// a different ordinal would move it. Which ordinal each library is bound to, and by how many
+// handles.
+struct Binding {
+  uint32_t ordinal;
+  uint32_t users;
+};
+std::mutex bindings_mutex;
+std::map<const kvp_kernel*, Binding> bindings;
+
+// Returns the ordinal that the library is bound to now: the one asked for, unless it is in use with
+// another.
+uint32_t bind(const kvp_kernel* table, uint32_t ordinal) {
+  const std::lock_guard<std::mutex> lock(bindings_mutex);
+  Binding& binding = bindings.emplace(table, Binding{ordinal, 0}).first->second;
+  if (binding.users == 0) binding.ordinal = ordinal;
+  if (binding.ordinal == ordinal) ++binding.users;
+  return binding.ordinal;
+}
+
+void release(const kvp_kernel* table) {
+  const std::lock_guard<std::mutex> lock(bindings_mutex);
+  --bindings[table].users;
 }
 
 // A fixed-size field of the device description that may lack its terminator.
@@ -116,21 +132,22 @@ std::variant<std::shared_ptr<Library>, OpenError> Library::open(const std::strin
   const std::string error = table_error(*table);
   if (!error.empty()) return rejected(error);
 
-  std::shared_ptr<Library> library(new Library());
-  library->table_ = table;
-  library->memory_ = table->memory == nullptr ? &host_memory() : table->memory;
-  library->sm_ = sm;
-  const uint32_t bound = bind_ordinal(table, ordinal);
+  const uint32_t bound = bind(table, ordinal);
   if (bound != ordinal) {
-    return rejected("device " + std::to_string(bound) +
-                    " is open in this process already, device " + std::to_string(ordinal) +
-                    " needs a process of its own");
+    return rejected("device " + std::to_string(bound) + " is open in this process, so device " +
+                    std::to_string(ordinal) + " needs a process of its own");
   }
+  std::shared_ptr<Library> library(new Library(table, sm));
   Answer answer = library->open_device(ordinal);
   if (answer.ok()) answer = library->configure(Schedule{});
   if (!answer.ok()) return OpenError{OpenError::Kind::device, path + ": " + answer.text};
   return library;
 }
+
+Library::Library(const kvp_kernel* table, uint32_t sm)
+    : table_(table), memory_(table->memory == nullptr ? &host_memory() : table->memory), sm_(sm) {}
+
+Library::~Library() { release(table_); }
 
 Answer Library::open_device(uint32_t ordinal) {
   kvp_device device{};

@@ -47,6 +47,10 @@ struct OpenError {
 
 class Library {
  public:
+  ~Library();
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+
   // `path` is absolute. `sm` picks the architecture of an emulated kernel (80, 89, 90) and is
   // ignored by the others; 0 leaves the choice to the kernel.
   static std::variant<std::shared_ptr<Library>, OpenError> open(const std::string& path,
@@ -66,14 +70,14 @@ class Library {
   Answer supports(const kvp_problem& problem) const;
 
  private:
-  Library() = default;
+  Library(const kvp_kernel* table, uint32_t sm);
   Answer open_device(uint32_t ordinal);
 
-  const kvp_kernel* table_ = nullptr;
-  const kvp_memory* memory_ = nullptr;
+  const kvp_kernel* table_;
+  const kvp_memory* memory_;
   std::string device_name_;
   std::string driver_;
-  uint32_t sm_ = 0;
+  uint32_t sm_;
 };
 
 }  // namespace kvproof

@@ -1,6 +1,6 @@
-# The sources of kvproof.node: the addon that loads kernel libraries and runs them between redzones. The
-# build that includes this file adds ${CMAKE_JS_SRC}, ${CMAKE_JS_INC}, ${CMAKE_JS_LIB}, ${CMAKE_DL_LIBS}
-# and the definitions NAPI_VERSION=8 and NAPI_CPP_EXCEPTIONS. Nothing here needs CUDA.
+# The sources of kvproof.node: the addon that loads kernel libraries and runs them between redzones.
+# The build that includes this file adds ${CMAKE_JS_SRC}, ${CMAKE_JS_INC}, ${CMAKE_JS_LIB},
+# ${CMAKE_DL_LIBS} and the definitions NAPI_VERSION=8 and NAPI_CPP_EXCEPTIONS. Nothing needs CUDA.
 set(KVPROOF_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/addon.cpp
     ${CMAKE_CURRENT_LIST_DIR}/arguments.cpp

@@ -17,6 +17,10 @@
 // max_num, min_num. The only NaN they return is 0x7fffffff (f32) or 0x7fff (f16), as the hardware
 // does.
 #pragma once
+#if defined(__SANITIZE_THREAD__) && !defined(__CUDACC__)
+#include "device_checked.h"
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 

@@ -28,17 +28,10 @@ set(KVPROOF_SIMT_FLAGS
 
 # Translation units that hold kernels, emulated: plain, and what the checked build adds.
 set(KVPROOF_SIMT_KERNEL_FLAGS
-  -O2 -g -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -Wno-psabi
+  -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -Wno-psabi
   -fvisibility=hidden -fno-gnu-unique)
 # The compiler calls the __tsan_* functions of tsan_abi.cpp for every access (libtsan is not linked) and
-# the alignment handler of the same file. Constant-size memcpy would be expanded without a call:
-# device_checked.h, included first, sends them to simt_memcpy and its like.
+# the alignment handler of the same file; for memcpy and its like see device_checked.h.
 set(KVPROOF_SIMT_KERNEL_CHECKED_FLAGS
   -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -fsanitize=alignment
   -fno-builtin-memcpy -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp)
-# Calls that the compiler makes by itself are renamed in the object file:
-#   objcopy ${KVPROOF_SIMT_KERNEL_CHECKED_RENAME} kernel.o
-set(KVPROOF_SIMT_KERNEL_CHECKED_RENAME
-  --redefine-sym memcpy=simt_memcpy
-  --redefine-sym memset=simt_memset
-  --redefine-sym memmove=simt_memmove)

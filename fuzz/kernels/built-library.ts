@@ -1,0 +1,23 @@
+// built-library.ts - where the build puts what it makes, and what to say when it is not there.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../campaign/package-root.js';
+
+/** Everything native is built here, relative to the package (the default of cmake-js). */
+export const BUILD_FOLDER = join('build', 'Release');
+
+export const BUILD_REMEDY = 'build it with `npm run build`';
+/** Without nvcc the build leaves the CUDA library out. */
+export const CUDA_REMEDY = 'build it with `npm run build` on a machine with nvcc';
+
+/** Path of a file of the build, or the sentence that says how it is made. */
+export function builtLibrary(
+  name: string,
+  remedy = BUILD_REMEDY,
+): { kind: 'path'; path: string } | { kind: 'error'; message: string } {
+  const path = join(packageRoot(), BUILD_FOLDER, name);
+  return existsSync(path)
+    ? { kind: 'path', path }
+    : { kind: 'error', message: `${path}: not found, ${remedy}` };
+}

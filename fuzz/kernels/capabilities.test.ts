@@ -1,0 +1,95 @@
+// Tests of the capabilities text: a full declaration is read, and any damage to it is named.
+import { describe, expect, it } from 'vitest';
+import { type HostFacts, parseCapabilities } from './capabilities.js';
+
+const host: HostFacts = { name: 'k', sm: 90, emulated: true, checked: false };
+
+const declared = {
+  formats: [
+    {
+      format: 'bitdecoding',
+      kAxis: ['channel'],
+      bits: [4, 2],
+      groups: [128, 64, 32],
+      headSizes: [128],
+    },
+  ],
+  layout: 'record128',
+  tokensMax: 1024,
+  headsPerKvMax: 8,
+  arithmetic: { operands: 'folded', sumLanes: 8 },
+  tiles: [8, 128],
+  deterministic: true,
+};
+
+function read(value: unknown, facts: Partial<HostFacts> = {}) {
+  return parseCapabilities(JSON.stringify(value), { ...host, ...facts });
+}
+
+function capabilities(value: unknown, facts: Partial<HostFacts> = {}) {
+  const result = read(value, facts);
+  if (result.kind === 'error') throw new Error(result.message);
+  return result.capabilities;
+}
+
+describe('parseCapabilities', () => {
+  it('keeps what is declared and takes the rest from the host', () => {
+    const { arithmetic, ...rest } = declared;
+    expect(capabilities(declared)).toEqual({
+      ...rest,
+      arithmetic: { ...arithmetic, fraction: 25, fusedProducts: 16 },
+      ...{ name: 'k', emulated: true, checked: false },
+    });
+  });
+
+  it('does not believe what a library says about its host', () => {
+    const found = capabilities({ ...declared, name: 'other', emulated: false, checked: true });
+    expect(found).toMatchObject({ name: 'k', emulated: true, checked: false });
+  });
+
+  it.each([
+    [80, 24, 8],
+    [86, 24, 8],
+    [89, 24, 8],
+    [90, 25, 16],
+    [120, 24, 8],
+    [0, 24, 8],
+  ])('gives sm %d the accumulation of its tensor core', (sm, fraction, fusedProducts) => {
+    expect(capabilities(declared, { sm }).arithmetic).toMatchObject({ fraction, fusedProducts });
+  });
+
+  it('lets a library declare its own accumulation', () => {
+    const arithmetic = { operands: 'any', sumLanes: 1, fraction: 24, fusedProducts: 8 };
+    expect(capabilities({ ...declared, arithmetic }).arithmetic).toEqual(arithmetic);
+  });
+
+  it('accepts a kernel that declares no arithmetic', () => {
+    expect(capabilities({ ...declared, arithmetic: null }).arithmetic).toBeNull();
+  });
+
+  it.each([
+    ['formats', [], 'capabilities.formats'],
+    ['formats', 7, 'capabilities.formats'],
+    ['formats', [{ ...declared.formats[0], bits: [0] }], 'capabilities.formats[0].bits[0]'],
+    ['formats', [{ ...declared.formats[0], kAxis: 'channel' }], 'capabilities.formats[0].kAxis'],
+    ['layout', 'paged', 'capabilities.layout'],
+    ['tokensMax', 1.5, 'capabilities.tokensMax'],
+    ['headsPerKvMax', '8', 'capabilities.headsPerKvMax'],
+    ['arithmetic', { operands: 'exact', sumLanes: 1 }, 'capabilities.arithmetic.operands'],
+    ['arithmetic', { operands: 'folded', sumLanes: 0 }, 'capabilities.arithmetic.sumLanes'],
+    ['arithmetic', undefined, 'capabilities.arithmetic'],
+    ['tiles', [1, Number.NaN], 'capabilities.tiles[1]'],
+    ['deterministic', 1, 'capabilities.deterministic'],
+    ['batchInvariant', 'yes', 'capabilities.batchInvariant'],
+  ])('names the field %s when it is %j', (field, value, where) => {
+    const result = read({ ...declared, [field]: value });
+    expect(result.kind).toBe('error');
+    if (result.kind === 'error') expect(result.message.startsWith(`${where}: `)).toBe(true);
+  });
+
+  it('refuses text that is not JSON, or not an object', () => {
+    for (const text of ['', '{', 'null', '[]', '7']) {
+      expect(parseCapabilities(text, host).kind).toBe('error');
+    }
+  });
+});

@@ -1,0 +1,130 @@
+// capabilities.ts - the text by which a kernel library declares itself, to Capabilities.
+//
+// kvp_kernel.capabilities is JSON with the fields of Capabilities (properties/kernel.ts) except those
+// that the host knows better: name, emulated, checked. Of `arithmetic` a library may leave out `fraction`
+// and `fusedProducts`; they are then those of the device's tensor core. The text comes from a stranger's
+// library, so every field is checked here; unknown fields are ignored, since a later version may have more.
+
+import type { Capabilities, FormatSupport } from '../../properties/kernel.js';
+import { type Arithmetic, anyArithmetic } from '../../reference/arithmetic.js';
+import { dotModel } from '../../reference/mma.js';
+
+export type CapabilitiesResult =
+  | { kind: 'capabilities'; capabilities: Capabilities }
+  | { kind: 'error'; message: string };
+
+/** What the host knows about a library without asking its text. */
+export interface HostFacts {
+  readonly name: string;
+  /** Compute capability without the dot, 0 for a kernel on host memory. */
+  readonly sm: number;
+  readonly emulated: boolean;
+  readonly checked: boolean;
+}
+
+/** Thrown and caught in this file only: the way out of a nested check. */
+class Mismatch extends Error {}
+
+function fail(path: string, found: unknown, required: string): never {
+  const text = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 60);
+  throw new Mismatch(`capabilities.${path}: ${text} found, ${required} is required`);
+}
+
+type Fields = Record<string, unknown>;
+
+function fields(value: unknown, path: string): Fields {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields;
+  return fail(path, value, 'an object');
+}
+
+function list<T>(value: unknown, path: string, element: (x: unknown, path: string) => T): T[] {
+  if (!Array.isArray(value) || value.length === 0) return fail(path, value, 'a non-empty list');
+  return value.map((x, i) => element(x, `${path}[${i}]`));
+}
+
+function text(value: unknown, path: string): string {
+  return typeof value === 'string' && value !== '' ? value : fail(path, value, 'a text');
+}
+
+function flag(value: unknown, path: string): boolean {
+  return typeof value === 'boolean' ? value : fail(path, value, 'true or false');
+}
+
+function count(value: unknown, path: string): number {
+  const fits = typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+  return fits ? value : fail(path, value, 'a positive integer');
+}
+
+function oneOf<T extends string | number>(value: unknown, path: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === value);
+  return found ?? fail(path, value, choices.map((c) => JSON.stringify(c)).join(' or '));
+}
+
+function formatSupport(value: unknown, path: string): FormatSupport {
+  const f = fields(value, path);
+  return {
+    format: text(f.format, `${path}.format`),
+    kAxis: list(f.kAxis, `${path}.kAxis`, text),
+    bits: list(f.bits, `${path}.bits`, count),
+    groups: list(f.groups, `${path}.groups`, count),
+    headSizes: list(f.headSizes, `${path}.headSizes`, count),
+  };
+}
+
+/** Accumulation of the tensor core by architecture; the widest for one that has not been measured. */
+function tensorCore(sm: number): Pick<Arithmetic, 'fraction' | 'fusedProducts'> {
+  if (sm === 90) return dotModel('sm_90');
+  if (sm === 89) return dotModel('sm_89');
+  if (sm >= 80 && sm < 89) return dotModel('sm_80');
+  return anyArithmetic;
+}
+
+function arithmetic(value: unknown, sm: number): Arithmetic | null {
+  if (value === null) return null;
+  const path = 'arithmetic';
+  const a = fields(value, path);
+  const core = tensorCore(sm);
+  const { fraction = core.fraction, fusedProducts = core.fusedProducts } = a;
+  return {
+    operands: oneOf(a.operands, `${path}.operands`, ['folded', 'dequantized', 'any'] as const),
+    fraction: oneOf(fraction, `${path}.fraction`, [24, 25] as const),
+    fusedProducts: oneOf(fusedProducts, `${path}.fusedProducts`, [8, 16] as const),
+    sumLanes: count(a.sumLanes, `${path}.sumLanes`),
+    ...(a.rescaleTokens === undefined
+      ? {}
+      : { rescaleTokens: count(a.rescaleTokens, `${path}.rescaleTokens`) }),
+  };
+}
+
+/** Reads the text of a kernel library. */
+export function parseCapabilities(json: string, host: HostFacts): CapabilitiesResult {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(json);
+  } catch {
+    const start = JSON.stringify(json.slice(0, 40));
+    return { kind: 'error', message: `capabilities: ${start}... is not JSON` };
+  }
+  try {
+    const c = fields(parsed, 'json');
+    const capabilities: Capabilities = {
+      name: host.name,
+      formats: list(c.formats, 'formats', formatSupport),
+      layout: oneOf(c.layout, 'layout', ['record128'] as const),
+      tokensMax: count(c.tokensMax, 'tokensMax'),
+      headsPerKvMax: count(c.headsPerKvMax, 'headsPerKvMax'),
+      arithmetic: arithmetic(c.arithmetic, host.sm),
+      tiles: list(c.tiles, 'tiles', count),
+      deterministic: flag(c.deterministic, 'deterministic'),
+      ...(c.batchInvariant === undefined
+        ? {}
+        : { batchInvariant: flag(c.batchInvariant, 'batchInvariant') }),
+      emulated: host.emulated,
+      checked: host.checked,
+    };
+    return { kind: 'capabilities', capabilities };
+  } catch (error) {
+    if (error instanceof Mismatch) return { kind: 'error', message: error.message };
+    throw error;
+  }
+}

@@ -1,0 +1,248 @@
+// mutant-build.ts - a mutant to a kernel library: compiles the edited sources and links them with the
+// emulator that is already built.
+//
+// The build writes build/Release/emulated_build.json: compiler, flags, the kernels' translation units and
+// the emulator's static libraries. Each translation unit is compiled from a copy of itself and of
+// what it includes, edits applied, and kept under the hash of all that goes into it; so a mutant
+// compiles only what it changes, and a second request compiles nothing. Several processes may build at
+// once: each works in a folder of its own and moves the result into place with one rename.
+//   build/mutants/objects/<hash>.o      build/mutants/<hash>/kernel.so
+
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, posix, resolve } from 'node:path';
+import { packageRoot } from '../campaign/package-root.js';
+import { BUILD_FOLDER, BUILD_REMEDY } from './built-library.js';
+import { applyEdits, type Mutant } from './mutant.js';
+
+export const BUILD_DESCRIPTION = 'emulated_build.json';
+
+/** emulated_build.json. Paths are relative to the package, or absolute. */
+interface BuildDescription {
+  readonly compiler: string;
+  readonly compilerVersion: string;
+  /** For each translation unit of the kernels. */
+  readonly flags: readonly string[];
+  /** Added for the checked build. */
+  readonly checkedFlags: readonly string[];
+  readonly sources: readonly string[];
+  readonly linkFlags: readonly string[];
+  readonly libraries: readonly string[];
+  readonly checkedLibraries: readonly string[];
+  readonly systemLibraries: readonly string[];
+}
+
+const LIST_FIELDS = [
+  'flags',
+  'checkedFlags',
+  'sources',
+  'linkFlags',
+  'libraries',
+  'checkedLibraries',
+  'systemLibraries',
+];
+
+export type BuildResult =
+  | { kind: 'built'; path: string }
+  /** The mutant does not fit the sources. */
+  | { kind: 'misfit'; message: string }
+  /** It fits, and the compiler or the linker refuses it. */
+  | { kind: 'build-failed'; message: string }
+  /** The emulator has not been built here. */
+  | { kind: 'no-build'; message: string };
+
+type Failure = Exclude<BuildResult, { kind: 'built' }>;
+
+/** One compilation or link; far above the 20 s that the slowest takes. */
+const TOOL_DEADLINE_MS = 240_000;
+
+/** `root`: the package, or for tests another folder of the same layout. */
+export function buildMutant(
+  mutant: Mutant,
+  options: { checked: boolean; root?: string },
+): BuildResult {
+  const root = options.root ?? packageRoot();
+  const description = readDescription(root);
+  if ('kind' in description) return description;
+  const readSource = (file: string): string | null => {
+    const path = join(root, file);
+    return existsSync(path) ? readFileSync(path, 'utf8') : null;
+  };
+  const edited = applyEdits(mutant.edits, readSource);
+  if (edited.kind === 'error') return { kind: 'misfit', message: edited.message };
+  const read = (file: string) => edited.files.get(file) ?? readSource(file);
+
+  const units = description.sources.map((source) => ({
+    source,
+    files: includeClosure(source, read),
+  }));
+  for (const file of edited.files.keys()) {
+    if (!units.some(({ files }) => files.has(file))) {
+      const message = `${file} is not part of the emulated kernels, so editing it changes nothing`;
+      return { kind: 'misfit', message };
+    }
+  }
+  const build = new Build(root, description, options.checked);
+  return build.inScratchFolder(() => build.library(units));
+}
+
+function readDescription(root: string): BuildDescription | Failure {
+  const path = join(root, BUILD_FOLDER, BUILD_DESCRIPTION);
+  if (!existsSync(path)) {
+    return { kind: 'no-build', message: `${path}: not found, ${BUILD_REMEDY}` };
+  }
+  const description = JSON.parse(readFileSync(path, 'utf8'));
+  const broken = [...LIST_FIELDS, 'compiler', 'compilerVersion'].find((key) => {
+    const value: unknown = description[key];
+    const isText = (x: unknown) => typeof x === 'string';
+    return !(key.startsWith('compiler')
+      ? isText(value)
+      : Array.isArray(value) && value.every(isText));
+  });
+  if (broken === undefined) return description as BuildDescription;
+  const message = `${path}: ${broken} is missing or of another type, ${BUILD_REMEDY}`;
+  return { kind: 'no-build', message };
+}
+
+/** The files, with their texts, that compiling `source` reads from the package, itself included. */
+export function includeClosure(
+  source: string,
+  read: (file: string) => string | null,
+): Map<string, string> {
+  const files = new Map<string, string>();
+  const pending = [source];
+  for (let file = pending.pop(); file !== undefined; file = pending.pop()) {
+    // Nothing outside native/ belongs to the kernels, whatever an edit includes.
+    const text = files.has(file) || !file.startsWith('native/') ? null : read(file);
+    if (text === null) continue;
+    files.set(file, text);
+    for (const [, name] of text.matchAll(/^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"/gm)) {
+      pending.push(posix.join(posix.dirname(file), name));
+    }
+  }
+  return files;
+}
+
+interface Unit {
+  readonly source: string;
+  /** Path relative to the package to text. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+/** Marks a build that ended early; caught in inScratchFolder. */
+class BuildStopped extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.message);
+  }
+}
+
+class Build {
+  private readonly folder: string;
+  private scratch = '';
+
+  constructor(
+    private readonly root: string,
+    private readonly description: BuildDescription,
+    private readonly checked: boolean,
+  ) {
+    this.folder = join(root, 'build', 'mutants');
+  }
+
+  inScratchFolder(work: () => BuildResult): BuildResult {
+    mkdirSync(join(this.folder, 'objects'), { recursive: true });
+    this.scratch = mkdtempSync(join(this.folder, 'building-'));
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof BuildStopped) return error.failure;
+      throw error;
+    } finally {
+      rmSync(this.scratch, { recursive: true, force: true });
+    }
+  }
+
+  library(units: readonly Unit[]): BuildResult {
+    const { libraries, checkedLibraries, linkFlags, systemLibraries } = this.description;
+    const archives = (this.checked ? checkedLibraries : libraries).map((path) =>
+      resolve(this.root, path),
+    );
+    const missing = archives.find((path) => !existsSync(path));
+    if (missing !== undefined) {
+      return { kind: 'no-build', message: `${missing}: not found, ${BUILD_REMEDY}` };
+    }
+    const objectHashes = units.map((unit) => this.objectHash(unit));
+    const hash = hashOf([
+      ...objectHashes,
+      JSON.stringify({ linkFlags, systemLibraries }),
+      ...archives.map((path) => readFileSync(path)),
+    ]);
+    const path = join(this.folder, hash, 'kernel.so');
+    if (existsSync(path)) return { kind: 'built', path };
+    const objects = units.map((unit, i) => this.object(unit, objectHashes[i]));
+    const linked = join(this.scratch, 'kernel.so');
+    this.run([...linkFlags, ...objects, ...archives, ...systemLibraries, '-o', linked]);
+    mkdirSync(dirname(path), { recursive: true });
+    renameSync(linked, path);
+    return { kind: 'built', path };
+  }
+
+  private flags(): readonly string[] {
+    const { flags, checkedFlags } = this.description;
+    return this.checked ? [...flags, ...checkedFlags] : flags;
+  }
+
+  private objectHash({ source, files }: Unit): string {
+    const { compiler, compilerVersion } = this.description;
+    const sorted = [...files].sort(([a], [b]) => (a < b ? -1 : 1));
+    return hashOf([
+      JSON.stringify([compiler, compilerVersion, this.flags(), source]),
+      JSON.stringify(sorted),
+    ]);
+  }
+
+  private object({ source, files }: Unit, hash: string): string {
+    const path = join(this.folder, 'objects', `${hash}.o`);
+    if (existsSync(path)) return path;
+    const copy = join(this.scratch, hash);
+    for (const [file, text] of files) {
+      mkdirSync(dirname(join(copy, file)), { recursive: true });
+      writeFileSync(join(copy, file), text);
+    }
+    // Reports of the emulator name files as in the package, not as in this copy.
+    const prefix = `-ffile-prefix-map=${copy}/=`;
+    const compiled = `${copy}.o`;
+    this.run([...this.flags(), prefix, '-c', join(copy, source), '-o', compiled]);
+    renameSync(compiled, path);
+    return path;
+  }
+
+  private run(args: readonly string[]): void {
+    const { compiler } = this.description;
+    const tool = spawnSync(compiler, args, { encoding: 'utf8', timeout: TOOL_DEADLINE_MS });
+    if (tool.status === 0) return;
+    if (tool.error !== undefined && tool.signal === null) {
+      const message = `${compiler}: cannot be started (${tool.error.message})`;
+      throw new BuildStopped({ kind: 'no-build', message });
+    }
+    const lines = tool.stderr.split('\n').map((line) => line.replaceAll(`${this.scratch}/`, ''));
+    const line = lines.find((text) => /error|undefined reference/.test(text)) ?? lines[0];
+    const how = tool.signal === null ? `status ${tool.status}` : tool.signal;
+    const message = `${compiler} ended with ${how}: ${line}`;
+    throw new BuildStopped({ kind: 'build-failed', message });
+  }
+}
+
+function hashOf(parts: readonly (string | Buffer)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  return hash.digest('hex').slice(0, 32);
+}

@@ -1,0 +1,174 @@
+// native.ts - the one door to native code: loads build/Release/kvproof.node and turns a kernel library
+// into a Kernel.
+//
+// The addon (native/host) does the work: it loads the library, puts every buffer between redzones, poisons
+// what the kernel has to write, runs quantize and decode, and compares. Here are only its types and the
+// translation between a Case and what the C interface calls a problem. Nothing is loaded until a
+// kernel is opened, so importing this file is safe without a build.
+//
+// A kernel that crashes takes this process along. Only worker processes call openNative().
+
+import { createRequire } from 'node:module';
+import type { Case } from '../../properties/case.js';
+import type {
+  Capabilities,
+  Device,
+  EmulatorReport,
+  Inputs,
+  Kernel,
+  MemoryViolation,
+  Ran,
+  RunOptions,
+  RunResult,
+  Schedule,
+} from '../../properties/kernel.js';
+import { BUILD_REMEDY, builtLibrary } from './built-library.js';
+import { parseCapabilities } from './capabilities.js';
+
+/** Exit code 2: the request is wrong; 3: the environment lacks something. */
+export type OpenResult =
+  | { kind: 'kernel'; kernel: Kernel }
+  | { kind: 'error'; exitCode: 2 | 3; message: string };
+
+/** kvp_problem in JavaScript; native/host/arguments.cpp says what is accepted. */
+export interface NativeProblem {
+  readonly format: string;
+  readonly kAxis: string;
+  readonly bits: number;
+  readonly group: number;
+  readonly queryHeads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly tokens: readonly number[]; // (requests)
+  readonly splits: number;
+  readonly softmaxScale: number;
+}
+
+interface NativeDescription {
+  readonly name: string;
+  readonly capabilities: string; // JSON
+  readonly device: { readonly name: string; readonly driver: string; readonly sm: number };
+  readonly emulated: boolean;
+  readonly checked: boolean;
+}
+
+interface NativeFailure {
+  readonly kind: 'unsupported' | 'refused' | 'device-error';
+  readonly reason: string;
+  readonly violations: readonly MemoryViolation[];
+  readonly reports: readonly EmulatorReport[];
+}
+
+/** What kvproof.node exports. Every function throws an Error for a wrong argument. */
+export interface Addon {
+  open(
+    path: string,
+    options: { ordinal: number; sm: number },
+  ): { kind: 'opened'; handle: number } | { kind: 'no-device' | 'no-library'; message: string };
+  describe(handle: number): NativeDescription;
+  supports(handle: number, problem: NativeProblem): string | null;
+  run(
+    handle: number,
+    problem: NativeProblem,
+    inputs: Inputs,
+    options: { poison: number; schedule?: Schedule },
+  ): Ran | NativeFailure;
+  close(handle: number): void;
+}
+
+export type AddonResult = { kind: 'addon'; addon: Addon } | { kind: 'error'; message: string };
+
+/** Loads the addon, or says which one line makes it. */
+export function loadAddon(): AddonResult {
+  const built = builtLibrary('kvproof.node');
+  if (built.kind === 'error') return built;
+  try {
+    return { kind: 'addon', addon: createRequire(import.meta.url)(built.path) as Addon };
+  } catch (error) {
+    const why = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    return { kind: 'error', message: `${built.path}: cannot be loaded (${why}), ${BUILD_REMEDY}` };
+  }
+}
+
+export interface NativeTarget {
+  readonly uri: string;
+  /** Of the kernel library; absolute. */
+  readonly path: string;
+  readonly ordinal: number;
+  /** Architecture that an emulated kernel executes; 0: the device decides. */
+  readonly sm: number;
+}
+
+/** Opens a kernel library on its device. */
+export function openNative(target: NativeTarget): OpenResult {
+  const { uri, path, ordinal, sm } = target;
+  const fail = (exitCode: 2 | 3, why: string): OpenResult => {
+    return { kind: 'error', exitCode, message: `${uri}: ${why}` };
+  };
+  const loaded = loadAddon();
+  if (loaded.kind === 'error') return fail(3, loaded.message);
+  const { addon } = loaded;
+  const opened = addon.open(path, { ordinal, sm });
+  if (opened.kind !== 'opened') return fail(opened.kind === 'no-device' ? 3 : 2, opened.message);
+  const described = addon.describe(opened.handle);
+  const facts = { ...described, sm: described.device.sm };
+  const parsed = parseCapabilities(described.capabilities, facts);
+  if (parsed.kind === 'error') {
+    addon.close(opened.handle);
+    return fail(2, `${path}: ${parsed.message}`);
+  }
+  const { name, driver } = described.device;
+  const device: Device = { name, driver, sm: facts.sm === 0 ? 'host' : `sm_${facts.sm}` };
+  return {
+    kind: 'kernel',
+    kernel: new NativeKernel(uri, device, parsed.capabilities, addon, opened.handle),
+  };
+}
+
+class NativeKernel implements Kernel {
+  constructor(
+    readonly uri: string,
+    readonly device: Device,
+    readonly capabilities: Capabilities,
+    private readonly addon: Addon,
+    private readonly handle: number,
+  ) {}
+
+  supports(c: Case): string | null {
+    return this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
+  }
+
+  run(c: Case, inputs: Inputs, options: RunOptions): RunResult {
+    const problem = nativeProblem(c, options.splits ?? c.options.splits);
+    const { poison, schedule } = options;
+    const result = this.addon.run(this.handle, problem, inputs, {
+      poison,
+      ...(schedule === undefined ? {} : { schedule }),
+    });
+    if (result.kind === 'ran') {
+      return this.capabilities.emulated ? result : { ...result, scheduleHash: '' };
+    }
+    return { kind: result.kind, reason: reasonWithReport(result) };
+  }
+
+  close(): void {
+    this.addon.close(this.handle);
+  }
+}
+
+/** A launch that the emulator stopped (a deadlock, say) is explained by the first thing it saw. */
+function reasonWithReport({ reason, reports }: NativeFailure): string {
+  const [first] = reports;
+  if (first === undefined || reason.includes(first.text)) return reason;
+  return `${reason} (${first.kind}: ${first.text})`;
+}
+
+function nativeProblem(c: Case, splits: number): NativeProblem {
+  const { format, kAxis, bits, group } = c.scheme;
+  const { tokens, queryHeads, kvHeads, headSize } = c.problem;
+  const { softmaxScale } = c.options;
+  return {
+    ...{ format, kAxis, bits, group, queryHeads, kvHeads, headSize, tokens, splits },
+    softmaxScale,
+  };
+}

@@ -1,0 +1,400 @@
+// shadow.cpp - see shadow.h; the cell is described in shadow_cell.h.
+//
+// Kinds of order between an earlier access and the running thread: in the same block the clock
+// decides; in another block of the same launch nothing orders them (blocks cannot wait for each
+// other here); in an earlier launch, or by the host, everything does. Shared memory of another
+// block is not the same memory.
+#include "shadow.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "arena.h"
+#include "report.h"
+#include "schedule.h"
+#include "shadow_cell.h"
+#include "symbol.h"
+
+namespace simt {
+namespace {
+
+Cell* cells = nullptr;
+uint64_t touched_end = 0;  // arena offset up to which cells may be in use
+std::vector<More> more;
+std::vector<simt_site> sites;  // places of asynchronous copies
+
+// A place in 32 bits: a site's number with the top bit set, or an offset into this library.
+constexpr uint32_t kSiteBit = 1u << 31;
+
+uint32_t pack_site(simt_site site) {
+  for (size_t i = 0; i < sites.size(); i++) {
+    if (sites[i] == site) return kSiteBit | static_cast<uint32_t>(i);
+  }
+  sites.push_back(site);
+  return kSiteBit | static_cast<uint32_t>(sites.size() - 1);
+}
+
+Place unpack_place(uint32_t packed) {
+  if (packed & kSiteBit) return Place::of(sites[packed & ~kSiteBit]);
+  return packed ? Place::code(library_start() + packed) : Place{};
+}
+
+// One access of the running thread, or of a copy that it issues.
+struct Access {
+  uint64_t write_stamp, read_stamp;
+  uint32_t lane_bit, place, size;
+  uint64_t address;  // first byte of the whole access, for reports
+  bool asynchronous;
+};
+
+Access of_thread(uint64_t address, uint32_t size, uint64_t pc) {
+  const Thread& t = *current;
+  const uint32_t time = t.warp->time;
+  return {pack(machine.generation, t.id, time),
+          pack(machine.generation, t.id & ~(kWarpSize - 1), time),
+          1u << t.lane,
+          static_cast<uint32_t>(pc - library_start()),
+          size,
+          address,
+          false};
+}
+
+// ---- reports ----
+
+std::string party(uint32_t slot) {
+  const uint32_t threads = machine.threads;
+  if (slot < threads) return format("thread %u (warp %u lane %u)", slot, slot / 32, slot % 32);
+  if (slot < 2 * threads) return format("a cp.async of thread %u", slot - threads);
+  return format("a bulk copy on mbarrier #%u", slot - 2 * threads);
+}
+
+const char* verb(const Access& a, bool write) {
+  if (a.asynchronous) return write ? "issues a copy that writes" : "issues a copy that reads";
+  return write ? "writes" : "reads";
+}
+
+SIMT_COLD void bad_access(const Access& a, uint64_t offset, uint64_t flags, bool write) {
+  const uint64_t address = reinterpret_cast<uint64_t>(arena) + offset;
+  const bool barrier = (flags & kFlags) == kMbarrierFlags;
+  const bool outside = !barrier && outside_bytes(a.address, a.size) != 0;
+  const char* kind = barrier ? "mbarrier misuse" : outside ? "out of bounds" : "uninitialised read";
+  const Place here = unpack_place(a.place);
+  if (report_again(kind, here)) return;
+  report(kind, here,
+         format("%s %s %u bytes at %s%s", describe_current().c_str(), verb(a, write), a.size,
+                describe_address(barrier || !outside ? address : a.address).c_str(),
+                barrier   ? ", which is an mbarrier"
+                : outside ? ""
+                          : ", which nothing has written"));
+}
+
+SIMT_COLD void race(const Access& a, uint64_t offset, bool write, uint64_t other, bool other_write,
+                    uint32_t lanes, uint32_t place) {
+  const bool same_block = generation_of(other) == machine.generation;
+  const char* kind = same_block ? "race" : "race between blocks";
+  const Place here = unpack_place(a.place), there = unpack_place(place);
+  if (report_again(kind, here, there)) return;
+  const std::string who =
+      same_block ? party(slot_of(other) + (lanes ? lowest_lane(lanes) : 0)) : "another block";
+  report(
+      kind, here,
+      format("%s %s %s, not ordered after the %s by %s at %s", describe_current().c_str(),
+             verb(a, write), describe_address(reinterpret_cast<uint64_t>(arena) + offset).c_str(),
+             other_write ? "write" : "read", who.c_str(), kThere),
+      there);
+}
+
+// ---- order ----
+
+bool shared_offset(uint64_t offset) { return offset < kSharedBytes; }
+
+bool write_ordered(uint64_t entry) {
+  return time_of(entry) == 0 || ordered(*current, slot_of(entry), time_of(entry));
+}
+
+// Lanes of a read entry that are not ordered before the running thread.
+uint32_t unordered_lanes(uint64_t entry, uint32_t lanes) {
+  uint32_t unordered = 0;
+  for (uint32_t left = lanes; left; left &= left - 1) {
+    const uint32_t lane = lowest_lane(left);
+    if (!ordered(*current, slot_of(entry) + lane, time_of(entry))) unordered |= 1u << lane;
+  }
+  return unordered;
+}
+
+// ---- cells of an earlier generation ----
+
+uint64_t flags_of_region(uint64_t offset) {
+  uint64_t flags = 0;
+  for (uint64_t byte = 0; byte < 4; byte++) {
+    const Region region = arena_interval(offset + byte).region;
+    if (region == Region::unwritten || region == Region::initialised) {
+      flags |= 1u << (kValidShift + byte);
+    }
+    if (region == Region::initialised) flags |= 1u << (kInitialisedShift + byte);
+  }
+  return flags;
+}
+
+uint64_t flags_of_shared(uint64_t offset) {
+  uint64_t flags = 0;
+  for (uint64_t byte = 0; byte < 4; byte++) {
+    if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset + byte, 1) == 0) {
+      flags |= 1u << (kValidShift + byte);
+    }
+  }
+  return flags;
+}
+
+// Newest interval that a byte of the word lies in.
+uint32_t region_generation(uint64_t offset) {
+  const Interval first = arena_interval(offset);
+  if (first.end >= offset + 4) return first.generation;
+  uint32_t newest = first.generation;
+  for (uint64_t byte = 1; byte < 4; byte++) {
+    newest = std::max(newest, arena_interval(offset + byte).generation);
+  }
+  return newest;
+}
+
+// Brings a cell up to date: what it must remember of earlier blocks of this launch, and nothing
+// else. A write by an earlier block keeps its generation, so that every access by this one is a
+// race.
+SIMT_COLD void renew(Cell& cell, uint64_t offset) {
+  const uint64_t now = pack(machine.generation, 0, 0);
+  const uint64_t write = cell.write, read = cell.read;
+  cell.more = 0;
+  cell.lanes = 0;
+  cell.read = now;
+  if (shared_offset(offset)) {
+    cell.write = now | flags_of_shared(offset);
+    return;
+  }
+  touched_end = std::max(touched_end, offset + 4);
+  const uint32_t marked = region_generation(offset);
+  if (generation_of(write) < marked || write == 0) {
+    cell.write = now | flags_of_region(offset);
+    return;
+  }
+  if (generation_of(read) >= machine.first_generation &&
+      (time_of(read) != 0 || (read & kEarlier))) {
+    cell.read |= kEarlier;
+  }
+  const bool this_launch = generation_of(write) >= machine.first_generation && time_of(write) != 0;
+  cell.write = this_launch ? write : now | (write & kFlags);
+}
+
+bool current_cell(const Cell& cell) { return generation_of(cell.write) == machine.generation; }
+
+// After a race between blocks has been reported, the word counts as written by the host.
+void settle(Cell& cell) { cell.write = pack(machine.generation, 0, 0) | (cell.write & kFlags); }
+
+// ---- lists ----
+
+More* list(const Cell& cell) {
+  if (cell.more == 0 || cell.more > more.size()) return nullptr;
+  More* first = &more[cell.more - 1];
+  return first->owner == &cell ? first : nullptr;
+}
+
+More* next(const More& m) { return m.next ? &more[m.next - 1] : nullptr; }
+
+void push(Cell& cell, uint64_t entry, uint32_t lanes, uint32_t place, bool is_write) {
+  const uint32_t rest = list(cell) ? cell.more : 0;
+  more.push_back({&cell, entry, lanes, place, rest, is_write});
+  cell.more = static_cast<uint32_t>(more.size());
+}
+
+void check_list(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes, bool write) {
+  for (const More* m = list(cell); m != nullptr; m = next(*m)) {
+    if (!(bytes_of(m->entry) & bytes) || !(m->is_write || write)) continue;
+    if (m->is_write) {
+      if (!write_ordered(m->entry)) race(a, offset, write, m->entry, true, 0, m->place);
+    } else if (const uint32_t lanes = unordered_lanes(m->entry, m->lanes)) {
+      race(a, offset, write, m->entry, false, lanes, m->place);
+    }
+  }
+}
+
+// Removes bytes that a new write supersedes from every entry of the list.
+void forget_in_list(Cell& cell, uint64_t bytes) {
+  bool left = false;
+  for (More* m = list(cell); m != nullptr; m = next(*m)) {
+    m->entry &= ~(bytes << kBytesShift);
+    left |= bytes_of(m->entry) != 0;
+  }
+  if (!left) cell.more = 0;
+}
+
+// ---- one word ----
+
+void check_against_write(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes, bool write) {
+  const uint64_t w = cell.write;
+  if (!current_cell(cell)) {  // written by an earlier block of this launch
+    race(a, offset, write, w, true, 0, cell.write_place);
+    settle(cell);
+  } else if ((bytes_of(w) & bytes) && !write_ordered(w)) {
+    race(a, offset, write, w, true, 0, cell.write_place);
+  }
+}
+
+void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
+  if (!current_cell(cell)) renew(cell, offset);
+  const uint64_t w = cell.write;
+  if (SIMT_UNLIKELY((valid_of(w) & initialised_of(w) & bytes) != bytes)) {
+    bad_access(a, offset, w, false);
+    return;
+  }
+  check_against_write(cell, a, offset, bytes, false);
+  if (cell.more) check_list(cell, a, offset, bytes, false);
+  const uint64_t mine = a.read_stamp | bytes << kBytesShift;
+  const uint64_t r = cell.read;
+  if ((r & ~kEarlier) == mine) {
+    cell.lanes |= a.lane_bit;
+    return;
+  }
+  const bool replace =
+      cell.lanes == 0 || ((bytes_of(r) & ~bytes) == 0 && unordered_lanes(r, cell.lanes) == 0);
+  if (!replace) {
+    for (More* m = list(cell); m != nullptr; m = next(*m)) {
+      if (m->is_write || m->entry != mine) continue;
+      m->lanes |= a.lane_bit;
+      return;
+    }
+    push(cell, r & ~kEarlier, cell.lanes, cell.read_place, false);
+  }
+  cell.read = mine | (r & kEarlier);
+  cell.lanes = a.lane_bit;
+  cell.read_place = a.place;
+}
+
+void write_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
+  if (!current_cell(cell)) renew(cell, offset);
+  if (SIMT_UNLIKELY((valid_of(cell.write) & bytes) != bytes)) {
+    bad_access(a, offset, cell.write, true);
+    return;
+  }
+  check_against_write(cell, a, offset, bytes, true);
+  if (cell.more) {
+    check_list(cell, a, offset, bytes, true);
+    forget_in_list(cell, bytes);
+  }
+  const uint64_t r = cell.read;
+  if (r & kEarlier) race(a, offset, true, 0, false, 0, 0);
+  if (cell.lanes && (bytes_of(r) & bytes)) {
+    if (const uint32_t lanes = unordered_lanes(r, cell.lanes)) {
+      race(a, offset, true, r, false, lanes, cell.read_place);
+    }
+    cell.read = r & ~(bytes << kBytesShift);
+    if (bytes_of(cell.read) == 0) cell.lanes = 0;
+  }
+  const uint64_t w = cell.write;
+  uint64_t kept = bytes_of(w) & ~bytes;
+  if (kept != 0 && stamp_of(w) != a.write_stamp) {
+    if (time_of(w) != 0) {
+      push(cell, stamp_of(w) | kept << kBytesShift, 0, cell.write_place, true);
+    }
+    kept = 0;
+  }
+  cell.write =
+      a.write_stamp | (kept | bytes) << kBytesShift | (w & kFlags) | bytes << kInitialisedShift;
+  cell.write_place = a.place;
+}
+
+template <bool write>
+void whole_access(const Access& a) {
+  const uint64_t first = arena_offset(a.address);
+  if (SIMT_UNLIKELY(a.size > arena_span - first)) {
+    bad_access(a, first, 0, write);
+    return;
+  }
+  for (uint64_t offset = first & ~uint64_t{3}; offset < first + a.size; offset += 4) {
+    uint64_t bytes = kAllBytes;
+    if (offset < first) bytes &= kAllBytes << (first - offset);
+    if (offset + 4 > first + a.size) bytes &= kAllBytes >> (offset + 4 - first - a.size);
+    Cell& cell = cells[offset / 4];
+    if constexpr (write) {
+      write_word(cell, a, offset, bytes);
+    } else {
+      read_word(cell, a, offset, bytes);
+    }
+  }
+}
+
+}  // namespace
+
+bool shadow_open(uint64_t span) {
+  void* p = mmap(nullptr, span / 4 * sizeof(Cell), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) return false;
+  cells = static_cast<Cell*>(p);
+  return true;
+}
+
+void shadow_reset() {
+  // Generations are used up by blocks and host calls; long before they are, everything starts anew.
+  constexpr uint32_t kRestart = 1u << 21;
+  constexpr uint64_t kKeepBytes = 256ull << 20;  // cells that a small case may leave resident
+  const uint64_t used = std::max(touched_end, kSharedBytes) / 4 * sizeof(Cell);
+  if (machine.generation > kRestart || used > kKeepBytes) {
+    madvise(cells, used, MADV_DONTNEED);
+    touched_end = 0;
+    if (machine.generation > kRestart) machine.generation = 1;
+  }
+}
+
+void shadow_block() { more.clear(); }
+
+void shadow_read(uint64_t address, uint32_t size, uint64_t pc) {
+  whole_access<false>(of_thread(address, size, pc));
+}
+
+void shadow_write(uint64_t address, uint32_t size, uint64_t pc) {
+  whole_access<true>(of_thread(address, size, pc));
+}
+
+void shadow_async(uint64_t address, uint32_t size, bool write, const AsyncAccess& async) {
+  const uint64_t stamp = pack(machine.generation, async.slot, async.time);
+  const Access a{stamp, stamp, 1, pack_site(async.at), size, address, true};
+  if (write) {
+    whole_access<true>(a);
+  } else {
+    whole_access<false>(a);
+  }
+}
+
+void shadow_mbarrier(uint64_t address, simt_site at) {
+  const uint64_t offset = arena_offset(address);
+  Access a = of_thread(address, 8, 0);
+  a.place = pack_site(at);
+  whole_access<true>(a);
+  for (Cell* cell : {&cells[offset / 4], &cells[offset / 4 + 1]}) {
+    cell->write = stamp_of(cell->write) | kMbarrierFlags;
+  }
+}
+
+void shadow_fresh(uint64_t address, uint64_t bytes, simt_site at) {
+  if (outside_bytes(address, bytes) != 0) {
+    if (report_again("out of bounds", Place::of(at))) return;
+    report(
+        "out of bounds", at,
+        format("the region of %llu bytes at %s that this barrier declares dead is not all shared "
+               "memory of the block",
+               static_cast<unsigned long long>(bytes), describe_address(address).c_str()));
+    return;
+  }
+  const uint64_t now = pack(machine.generation, 0, 0);
+  const uint64_t first = arena_offset(address);
+  for (uint64_t offset = first & ~uint64_t{3}; offset < first + bytes; offset += 4) {
+    Cell& cell = cells[offset / 4];
+    if (!current_cell(cell)) renew(cell, offset);
+    if ((cell.write & kFlags) == kMbarrierFlags) continue;
+    cell.write = now | (valid_of(cell.write) << kValidShift);
+    cell.read = now;
+    cell.lanes = cell.more = 0;
+  }
+}
+
+}  // namespace simt
