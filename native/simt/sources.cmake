@@ -13,6 +13,7 @@ set(KVPROOF_SIMT_SOURCES
   simt/fiber.cpp
   simt/launch.cpp
   simt/mbarrier.cpp
+  simt/platform.cpp
   simt/report.cpp
   simt/schedule.cpp
   simt/special.cpp
