@@ -45,7 +45,7 @@ const arrows: Record<string, { folders: string[]; packages: RegExp }> = {
     packages: /^(node:.*|fast-check|commander|zod|picocolors)$/,
   },
 };
-const testPackages = /^(node:.*|vitest|fast-check|@fast-check\/vitest)$/;
+const testPackages = /^(node:.*|vitest|fast-check|@fast-check\/vitest|mathjs)$/;
 
 const isTypeScript = (file: SourceFile) => file.path.endsWith('.ts');
 const isNative = (file: SourceFile) => /^native\/.*\.(h|cpp|cu|c)$/.test(file.path);
