@@ -9,7 +9,7 @@
 //   5. Every term is cut toward zero to a multiple of 2^(E - F), then all are added exactly.
 //   6. The sum is rounded once: toward zero to f32 (overflow gives Inf), to nearest even to f16.
 //      A sum that rounds to zero is +0.
-// This file is the slow, plain form that everything else is compared with. tile_f16.h has the fast
+// This file is the slow, plain form that everything else is compared with. tile.h has the fast
 // one. Sources: MMA-Sim (arXiv:2511.10909), Khattak & Mikaitis (arXiv:2512.07004), and section 4 of
 // the README for what an H100 said about the points where those two differ.
 #pragma once

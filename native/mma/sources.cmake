@@ -4,7 +4,7 @@ set(KVPROOF_MMA_SOURCES
   mma/convert.cpp
   mma/fused_sum.cpp
   mma/special.cpp
-  mma/tile_f16.cpp
+  mma/tile.cpp
   mma/tile_slow.cpp)
 # MMA_TABLES: special.cpp embeds the tables with .incbin. The analyses that are off: see tile_slow.cpp.
 # No -march: the vector variants carry their own target attribute and are chosen at run time.
@@ -13,7 +13,7 @@ set(KVPROOF_MMA_FLAGS
   "-DMMA_TABLES=\"${CMAKE_CURRENT_SOURCE_DIR}/native/mma/tables\"")
 # Each test is one executable, linked with the sources above.
 set(KVPROOF_MMA_TESTS
-  mma/tile_f16_test.cpp
+  mma/tile_test.cpp
   mma/convert_test.cpp
   mma/special_test.cpp
   mma/vectors_test.cpp)

@@ -1,6 +1,6 @@
 // vectors_test.cpp - the tensor-core models against what a GPU answered
 // (corpus/vectors/mma-sm_NN.txt, format in record_vectors.cu): the slow model on every instruction,
-// the fast tile of every instruction set on f16 operands with f32 accumulators.
+// and the fast tile of every instruction set.
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "check.h"
+#include "convert.h"
 #include "fused_sum.h"
-#include "tile_f16.h"
+#include "tile.h"
 
 namespace {
 
@@ -72,18 +73,31 @@ int slow_mismatches(const Recorded& tile, uint32_t sm) {
 }
 
 int fast_mismatches(const Recorded& recorded, uint32_t sm, mma::Isa isa) {
-  mma::TileF16 tile;
+  const bool half = recorded.accumulator == mma::Accumulator::f16;
+  mma::Tile tile;
+  const auto pair_at = [](const std::vector<uint32_t>& from, int i) {
+    return from[static_cast<size_t>(i)] | from[static_cast<size_t>(i) + 1] << 16;
+  };
+  const auto wide = [half](uint32_t bits) {
+    return half ? mma::f32_from_f16(static_cast<uint16_t>(bits)) : bits;
+  };
   for (int i = 0; i < 16; i++) {
-    for (int k = 0; k < 16; k++) tile.a[k][i] = static_cast<uint16_t>(recorded.a[i * 16 + k]);
+    for (int p = 0; p < 8; p++) tile.a[p][i] = pair_at(recorded.a, i * 16 + 2 * p);
   }
   for (int j = 0; j < 8; j++) {
-    for (int k = 0; k < 16; k++) tile.b[j][k] = static_cast<uint16_t>(recorded.b[j * 16 + k]);
-    for (int i = 0; i < 16; i++) std::memcpy(&tile.c[j][i], &recorded.c[i * 8 + j], 4);
+    for (int p = 0; p < 8; p++) tile.b[j][p] = pair_at(recorded.b, j * 16 + 2 * p);
+    for (int i = 0; i < 16; i++) {
+      const uint32_t c = wide(recorded.c[i * 8 + j]);
+      std::memcpy(&tile.c[j][i], &c, 4);
+    }
   }
-  mma::tile_function(sm, isa)(tile);
+  mma::tile_function(sm, recorded.operand, recorded.accumulator, isa)(tile);
   int wrong = 0;
   for (int i = 0; i < 16; i++) {
-    for (int j = 0; j < 8; j++) wrong += std::memcmp(&tile.d[j][i], &recorded.d[i * 8 + j], 4) != 0;
+    for (int j = 0; j < 8; j++) {
+      const uint32_t d = wide(recorded.d[i * 8 + j]);
+      wrong += std::memcmp(&tile.d[j][i], &d, 4) != 0;
+    }
   }
   return wrong;
 }
@@ -97,7 +111,6 @@ int main() {
   for (const Recorded& tile : tiles) {
     slow += slow_mismatches(tile, 90);
     other += slow_mismatches(tile, 80);
-    if (tile.operand != mma::Operand::f16 || tile.accumulator != mma::Accumulator::f32) continue;
     for (int isa = 0; isa <= static_cast<int>(mma::best_isa()); isa++) {
       fast += fast_mismatches(tile, 90, static_cast<mma::Isa>(isa));
     }

@@ -77,7 +77,7 @@ void prepare_threads() {
     thread.wait = Wait::ready;
     thread.at = 0;
     thread.groups_committed = thread.groups_done = 0;
-    thread.last_copy_at = 0;
+    thread.last_copy_group = 0;
     thread.sp = stack_prepare(t, thread_entry);
   }
 }
@@ -159,8 +159,12 @@ void release_barrier() {
 
 const char* name_of(Op op) {
   switch (op) {
-    case Op::mma:
-      return "mma.sync";
+    case Op::mma_f16_f32:
+      return "mma.sync (f16, f32)";
+    case Op::mma_bf16_f32:
+      return "mma.sync (bf16, f32)";
+    case Op::mma_f16_f16:
+      return "mma.sync (f16, f16)";
     case Op::movmatrix:
       return "movmatrix";
     case Op::shfl:

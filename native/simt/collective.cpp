@@ -10,6 +10,7 @@
 // with the same mask (a line, not an address: a compiler may duplicate code for some lanes), the
 // caller is in its mask, and no lane of the mask has exited. __syncwarp alone may be reached at
 // different lines. mma, movmatrix and shuffles order no memory accesses; __syncwarp does.
+#include "../mma/convert.h"
 #include "clock.h"
 #include "machine.h"
 #include "report.h"
@@ -86,6 +87,10 @@ inline __attribute__((always_inline)) void collective(Op op, uint32_t mask, simt
   yield();
 }
 
+constexpr Op op_of(Mma kind) {
+  return kind == Mma::f16_f32 ? Op::mma_f16_f32 : kind == Mma::bf16_f32 ? Op::mma_bf16_f32 : Op::mma_f16_f16;
+}
+
 // Rows of an 8x8 matrix of halves become columns: lane 4r + c holds elements (r, 2c) and (r, 2c +
 // 1).
 void transpose(Warp& warp) {
@@ -104,38 +109,55 @@ void transpose(Warp& warp) {
 using namespace simt;
 
 // PTX ISA, figures "m16n8k16 fragment layout for .f16": lane = 4 g + c holds rows g and g + 8 of A
-// and C, k = 2c, 2c + 1 and 8 more, and column g of B. Storage order is that of mma::TileF16.
-simt_f32x4 simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                            uint32_t b0, uint32_t b1, simt_site at) {
-  mma::TileF16& tile = current->warp->tile;
-  const uint32_t g = current->lane >> 2, k = 2 * (current->lane & 3);
-  const auto low = [](uint32_t pair) { return static_cast<uint16_t>(pair); };
-  const auto high = [](uint32_t pair) { return static_cast<uint16_t>(pair >> 16); };
-  uint16_t* const a = &tile.a[k][g];
-  a[0] = low(a0);
-  a[16] = high(a0);
-  a[8] = low(a1);
-  a[24] = high(a1);
-  a[128] = low(a2);
-  a[144] = high(a2);
-  a[136] = low(a3);
-  a[152] = high(a3);
-  uint16_t* const b = &tile.b[g][k];
-  b[0] = low(b0);
-  b[1] = high(b0);
-  b[8] = low(b1);
-  b[9] = high(b1);
-  float* const from = &tile.c[k][g];
+// and C, k = 2c, 2c + 1 and 8 more, and column g of B. Storage order is that of mma::Tile.
+template <Mma kind>
+inline __attribute__((always_inline)) simt_f32x4 mma_sync(simt_f32x4 c, uint32_t a0, uint32_t a1,
+                                                          uint32_t a2, uint32_t a3, uint32_t b0,
+                                                          uint32_t b1, simt_site at) {
+  mma::Tile& tile = current->warp->tile;
+  const uint32_t g = current->lane >> 2, pair = current->lane & 3, column = 2 * pair;
+  tile.a[pair][g] = a0;
+  tile.a[pair][g + 8] = a1;
+  tile.a[pair + 4][g] = a2;
+  tile.a[pair + 4][g + 8] = a3;
+  tile.b[g][pair] = b0;
+  tile.b[g][pair + 4] = b1;
+  float* const from = &tile.c[column][g];
   from[0] = c[0];
   from[16] = c[1];
   from[8] = c[2];
   from[24] = c[3];
-  collective(Op::mma, ~0u, at, [](Warp& warp, uint32_t) {
-    machine.tile(warp.tile);
+  collective(op_of(kind), ~0u, at, [](Warp& warp, uint32_t) {
+    machine.tile[static_cast<int>(kind)](warp.tile);
     machine.counters.mmas++;
   });
-  const float* const d = &tile.d[k][g];
+  const float* const d = &tile.d[column][g];
   return simt_f32x4{d[0], d[16], d[8], d[24]};
+}
+
+simt_f32x4 simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                            uint32_t b0, uint32_t b1, simt_site at) {
+  return mma_sync<Mma::f16_f32>(c, a0, a1, a2, a3, b0, b1, at);
+}
+
+simt_f32x4 simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                             uint32_t b0, uint32_t b1, simt_site at) {
+  return mma_sync<Mma::bf16_f32>(c, a0, a1, a2, a3, b0, b1, at);
+}
+
+uint64_t simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                          uint32_t b0, uint32_t b1, simt_site at) {
+  simt_f32x4 wide;
+  for (int i = 0; i < 4; i++) {
+    const auto half = static_cast<uint16_t>(c >> 16 * i);
+    wide[i] = __builtin_bit_cast(float, mma::f32_from_f16(half));
+  }
+  wide = mma_sync<Mma::f16_f16>(wide, a0, a1, a2, a3, b0, b1, at);
+  uint64_t d = 0;
+  for (int i = 0; i < 4; i++) {
+    d |= static_cast<uint64_t>(mma::f16_from_f32(__builtin_bit_cast(uint32_t, wide[i]))) << 16 * i;
+  }
+  return d;
 }
 
 uint32_t simt_movmatrix_trans(uint32_t x, simt_site at) {

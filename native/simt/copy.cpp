@@ -93,10 +93,7 @@ void land_something() {
 }
 
 void copies_check_exit(const Thread& thread) {
-  if (thread.last_copy_at == 0 || thread.copies.empty()) {
-    if (thread.groups_committed == thread.groups_done) return;
-  }
-  if (thread.last_copy_at == 0) return;  // only empty groups
+  if (thread.last_copy_group <= thread.groups_done) return;
   if (report_again("copy in flight at exit", Place::of(thread.last_copy_at))) return;
   report("copy in flight at exit", thread.last_copy_at,
          format("%s exits with cp.async copies that no wait covers (%u groups committed, %u waited "
@@ -154,6 +151,7 @@ void simt_cp_async16(void* dst, const void* src, simt_site at) {
     shadow_async(reinterpret_cast<uint64_t>(src), 16, false, access);
     shadow_async(reinterpret_cast<uint64_t>(dst), 16, true, access);
   }
+  thread.last_copy_group = group;
   thread.last_copy_at = at;
   if (machine.config.copies == Copies::eager) {
     std::memcpy(dst, src, 16);

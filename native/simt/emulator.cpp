@@ -6,7 +6,6 @@
 #include <cstring>
 #include <string>
 
-#include "../mma/tile_f16.h"
 #include "arena.h"
 #include "launch.h"
 #include "machine.h"
@@ -160,7 +159,7 @@ kvp_status configure(const kvp_schedule* schedule, char* err, size_t err_bytes) 
                 config.sm);
   }
   machine.config = config;
-  machine.tile = mma::tile_function(config.sm, mma::best_isa());
+  choose_models();
   machine.launches = 0;
   machine.hash = 0xcbf29ce484222325u;  // FNV-1a offset basis
   machine.counters = {};

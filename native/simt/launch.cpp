@@ -90,6 +90,17 @@ const Architecture* find_architecture(uint32_t sm) {
   return nullptr;
 }
 
+void choose_models() {
+  using mma::Accumulator;
+  using mma::Operand;
+  const auto model = [](Operand operand, Accumulator accumulator) {
+    return mma::tile_function(machine.config.sm, operand, accumulator, mma::best_isa());
+  };
+  machine.tile[static_cast<int>(Mma::f16_f32)] = model(Operand::f16, Accumulator::f32);
+  machine.tile[static_cast<int>(Mma::bf16_f32)] = model(Operand::bf16, Accumulator::f32);
+  machine.tile[static_cast<int>(Mma::f16_f16)] = model(Operand::f16, Accumulator::f16);
+}
+
 const std::string& stream_error() { return fatal_text(); }
 
 }  // namespace simt
@@ -103,9 +114,7 @@ int simt_launch(const simt_launch_shape* shape, void (*body)(void*), void* argum
   }
   const std::string unopened = arena_open();
   if (!unopened.empty()) return fail(err, err_bytes, KVP_DEVICE, unopened);
-  if (machine.tile == nullptr) {
-    machine.tile = mma::tile_function(machine.config.sm, mma::best_isa());
-  }
+  if (machine.tile[0] == nullptr) choose_models();
   if (!stream_error().empty()) {  // sticky, as on a device
     return fail(err, err_bytes, KVP_DEVICE, "launch: an earlier launch failed: " + stream_error());
   }

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "../mma/tile_f16.h"
+#include "../mma/tile.h"
 #include "fiber.h"
 #include "runtime.h"
 
@@ -28,12 +28,16 @@ constexpr uint32_t kWarpSize = 32;
 constexpr uint32_t kWarpsMax = kThreadsMax / kWarpSize;
 constexpr uint32_t kMbarriersMax = 256;  // of a block; a limit of the emulator, not of the hardware
 
+// The instructions of the tensor core: operands, accumulators.
+enum class Mma : uint8_t { f16_f32, bf16_f32, f16_f16 };
+constexpr int kMmaKinds = 3;
+
 struct Clock;  // clock.h
 struct Warp;
 struct Mbarrier;
 
 enum class Wait : uint8_t { ready, collective, block, mbarrier, exited };
-enum class Op : uint8_t { mma, movmatrix, shfl, vote, syncwarp };
+enum class Op : uint8_t { mma_f16_f32, mma_bf16_f32, mma_f16_f16, movmatrix, shfl, vote, syncwarp };
 
 // One cp.async that has not landed.
 struct PendingCopy {
@@ -53,6 +57,7 @@ struct Thread {
   Clock* clock = nullptr;         // what happened before its next access (checked build)
   uint32_t groups_committed = 0;  // cp.async groups closed so far
   uint32_t groups_done = 0;       // of those, how many a wait has covered
+  uint32_t last_copy_group = 0;  // of the newest cp.async, and where it was issued
   simt_site last_copy_at = 0;
   std::vector<PendingCopy> copies;
 };
@@ -65,7 +70,7 @@ struct Gathering {
 };
 
 struct alignas(64) Warp {
-  mma::TileF16 tile;                       // operands and result of mma, filled by the lanes
+  mma::Tile tile;                       // operands and result of mma, filled by the lanes
   uint32_t in[kWarpSize], out[kWarpSize];  // the same for shuffles, votes and movmatrix
   uint32_t source[kWarpSize];              // lane that a shuffle reads
   Thread* lanes = nullptr;                 // (up to 32)
@@ -122,7 +127,7 @@ struct Counters {
 
 struct Machine {
   Config config;
-  mma::TileFunction tile = nullptr;
+  mma::TileFunction tile[kMmaKinds] = {};  // of config.sm, by Mma
   // launch
   simt_launch_shape shape{};
   void (*body)(void*) = nullptr;

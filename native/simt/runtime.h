@@ -17,6 +17,7 @@ inline __attribute__((always_inline)) simt_site simt_here(const char* file, unsi
 }
 
 typedef float simt_f32x4 __attribute__((vector_size(16)));
+typedef uint32_t simt_u32x4 __attribute__((vector_size(16)));
 
 enum simt_fence_kind { SIMT_FENCE_MBARRIER_INIT, SIMT_FENCE_PROXY_ASYNC };
 enum simt_vote_kind { SIMT_VOTE_BALLOT, SIMT_VOTE_ANY, SIMT_VOTE_ALL };
@@ -42,6 +43,11 @@ float simt_rcp(float x);
 // ---- warp: every lane of the mask calls the same one at the same place ----
 simt_f32x4 simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                             uint32_t b0, uint32_t b1, simt_site at);
+simt_f32x4 simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                             uint32_t b0, uint32_t b1, simt_site at);
+// Accumulators are pairs of f16: c0 in the low half, c1 in the high one.
+uint64_t simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                          uint32_t b0, uint32_t b1, simt_site at);
 uint32_t simt_movmatrix_trans(uint32_t x, simt_site at);
 uint32_t simt_shfl_xor(uint32_t v, int offset, uint32_t mask, simt_site at);
 uint32_t simt_vote(int kind, bool predicate, uint32_t mask, simt_site at);

@@ -139,6 +139,9 @@ uint64_t flags_of_region(uint64_t offset) {
 }
 
 uint64_t flags_of_shared(uint64_t offset) {
+  constexpr uint64_t kAllValid = kAllBytes << kValidShift;
+  const uint64_t dynamic_end = kStaticBytes + machine.shape.shared_bytes;
+  if (SIMT_LIKELY(offset >= kStaticBytes && offset + 4 <= dynamic_end)) return kAllValid;
   uint64_t flags = 0;
   for (uint64_t byte = 0; byte < 4; byte++) {
     if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset + byte, 1) == 0) {
