@@ -8,7 +8,7 @@
 import { admitsOutput, type BoundResult } from '../reference/bound.js';
 import { f64FromF16 } from '../reference/format.js';
 import type { Problem } from '../reference/problem.js';
-import type { Worst } from './property.js';
+import type { Verdict, Worst } from './property.js';
 
 export type Acceptance =
   | { readonly kind: 'accepted'; readonly elements: number; readonly ratio: number }
@@ -64,19 +64,21 @@ function largest(count: number, ratio: (i: number) => number): { at: number; rat
 }
 
 /**
- * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), judged in full:
- * the worst element is reported, not the first.
+ * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), judged in full
+ * or in the rows that are `included`: the worst element is reported, not the first.
  */
 export function accept(
   problem: Problem,
   expected: BoundResult,
   output: Uint16Array,
   lse: Float32Array,
+  included: (row: number) => boolean = () => true,
 ): Acceptance {
   const { queryHeads, headSize } = problem;
-  const o = largest(output.length, (i) =>
-    outputRatio(expected, i, output[i], Math.floor(i / headSize)),
-  );
+  const o = largest(output.length, (i) => {
+    const row = Math.floor(i / headSize);
+    return included(row) ? outputRatio(expected, i, output[i], row) : 0;
+  });
   if (!(o.ratio <= 1)) {
     const row = Math.floor(o.at / headSize);
     const worst: Worst = {
@@ -89,7 +91,7 @@ export function accept(
     };
     return { kind: 'rejected', tensor: 'output', worst };
   }
-  const l = largest(lse.length, (row) => lseRatio(expected, row, lse[row]));
+  const l = largest(lse.length, (row) => (included(row) ? lseRatio(expected, row, lse[row]) : 0));
   if (!(l.ratio <= 1)) {
     const worst: Worst = {
       tensor: 'lse',
@@ -101,7 +103,8 @@ export function accept(
     };
     return { kind: 'rejected', tensor: 'lse', worst };
   }
-  const elements = output.length + lse.length;
+  const rows = lse.reduce((count, _, row) => count + (included(row) ? 1 : 0), 0);
+  const elements = rows * (headSize + 1);
   return { kind: 'accepted', elements, ratio: Math.max(o.ratio, l.ratio) };
 }
 
@@ -113,4 +116,18 @@ export function describeWorst({ tensor, index, value, reference, bound }: Worst)
     ? `the class of ${reference}`
     : `${reference} within ${bound}`;
   return `${place}: found ${value}, required ${required}`;
+}
+
+/** The verdict of a property whose comparison this was. */
+export function verdictOf(property: string, acceptance: Acceptance): Verdict {
+  if (acceptance.kind === 'accepted') {
+    return { kind: 'pass', elements: acceptance.elements, ratio: acceptance.ratio };
+  }
+  const { tensor, worst } = acceptance;
+  return {
+    kind: 'fail',
+    signature: `${property}/${tensor}`,
+    message: describeWorst(worst),
+    worst,
+  };
 }

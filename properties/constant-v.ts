@@ -7,7 +7,7 @@
 import type { BoundResult } from '../reference/bound.js';
 import { f16FromF64, f64FromF16 } from '../reference/format.js';
 import { firstTokens, queriesPerKvHead } from '../reference/problem.js';
-import { accept, describeWorst } from './acceptance.js';
+import { accept, verdictOf } from './acceptance.js';
 import { type Case, caseHash, tensorElements } from './case.js';
 import { below, derive, keyOf } from './generator.js';
 import type { Judgement, Property, Verdict } from './property.js';
@@ -73,12 +73,6 @@ export const constantV: Property = {
     if (observation.kind === 'failed') return observation.verdict;
     const { run, bound } = observation.value;
     const expected = { ...bound, output: expectedOutput(c, rows, bound) };
-    const acceptance = accept(c.problem, expected, run.output, run.lse);
-    if (acceptance.kind === 'accepted') {
-      return { kind: 'pass', elements: acceptance.elements, ratio: acceptance.ratio };
-    }
-    const { tensor, worst } = acceptance;
-    const message = describeWorst(worst);
-    return { kind: 'fail', signature: `constant-v/${tensor}`, message, worst };
+    return verdictOf('constant-v', accept(c.problem, expected, run.output, run.lse));
   },
 };

@@ -4,7 +4,7 @@
 // error of quantisation (1e-2) does not hide an error of attention (1e-3). Nothing is hand-picked: the
 // bound follows from the arithmetic that the kernel declares.
 
-import { accept, describeWorst } from './acceptance.js';
+import { accept, verdictOf } from './acceptance.js';
 import type { Judgement, Property, Verdict } from './property.js';
 
 export const errorBound: Property = {
@@ -20,16 +20,6 @@ export const errorBound: Property = {
     const reference = judgement.reference();
     if (reference.kind === 'failed') return reference.verdict;
     const { run, bound } = reference.value;
-    const acceptance = accept(judgement.case.problem, bound, run.output, run.lse);
-    if (acceptance.kind === 'accepted') {
-      return { kind: 'pass', elements: acceptance.elements, ratio: acceptance.ratio };
-    }
-    const { tensor, worst } = acceptance;
-    return {
-      kind: 'fail',
-      signature: `error-bound/${tensor}`,
-      message: describeWorst(worst),
-      worst,
-    };
+    return verdictOf('error-bound', accept(judgement.case.problem, bound, run.output, run.lse));
   },
 };

@@ -11,8 +11,11 @@ import { firstPages, readCache } from '../reference/cache.js';
 import { recordBytes } from '../reference/pack.js';
 import { recordTokens } from '../reference/scheme.js';
 import { type Case, caseHash } from './case.js';
+import { type Key, keyOf } from './generator.js';
+import { fnv1a64 } from './hash.js';
 import type { Inputs, Kernel, Ran, RunOptions, RunResult, Schedule } from './kernel.js';
 import type { TensorSource } from './materialize.js';
+import { brokenLaw } from './memory-law.js';
 import type { Judgement, Observation, Outcome, Verdict } from './property.js';
 
 export const FIRST_POISON = 0xff;
@@ -29,6 +32,17 @@ function adversary(c: Case): Schedule {
     seed: bits >>> 1,
     starvedWarp: (bits >>> 6) & 3,
   };
+}
+
+/** For rescheduled(): every policy that is not round robin, with other seeds than again() has. */
+function furtherAdversaries(c: Case): Schedule[] {
+  const { copies, seed, starvedWarp } = adversary(c);
+  return (['random', 'starve', 'pct'] as const).map((policy, i) => ({
+    policy,
+    copies: i === 0 && copies === 'lazy' ? 'random' : 'lazy',
+    seed: (seed + i + 1) >>> 0,
+    starvedWarp: ((starvedWarp ?? 0) + i + 1) & 3,
+  }));
 }
 
 const fail = (signature: string, message: string): Outcome<never> => ({
@@ -56,6 +70,8 @@ class LazyJudgement implements Judgement {
   private first: Outcome<Ran> | undefined;
   private second: Outcome<Ran> | undefined;
   private firstObservation: Outcome<Observation> | undefined;
+  private furtherRuns: readonly Outcome<Ran>[] | undefined;
+  private seed: number | undefined;
 
   readonly case: Case;
 
@@ -69,34 +85,60 @@ class LazyJudgement implements Judgement {
   }
 
   base(): Outcome<Ran> {
-    this.first ??= this.run(this.inputs);
+    this.first ??= this.unchecked(this.case, this.inputs, {});
     return this.first;
   }
 
   again(): Outcome<Ran> {
-    this.second ??= this.run(this.inputs, {
+    this.second ??= this.unchecked(this.case, this.inputs, {
       poison: SECOND_POISON,
       schedule: adversary(this.case),
     });
     return this.second;
   }
 
+  rescheduled(): readonly Outcome<Ran>[] {
+    this.furtherRuns ??= furtherAdversaries(this.case).map((schedule) =>
+      this.unchecked(this.case, this.inputs, { schedule }),
+    );
+    return this.furtherRuns;
+  }
+
+  key(property: string): Key {
+    this.seed ??= Number.parseInt(caseHash(this.case).slice(0, 8), 16);
+    return keyOf(this.seed, Number.parseInt(fnv1a64(property).slice(0, 8), 16));
+  }
+
   reference(): Outcome<Observation> {
-    this.firstObservation ??= this.observed(this.inputs, this.base());
+    this.firstObservation ??= this.observed(this.case, this.inputs, this.base());
     return this.firstObservation;
   }
 
   run(inputs: Inputs, options: Partial<RunOptions> = {}, c: Case = this.case): Outcome<Ran> {
+    const reason = c === this.case ? null : this.kernel.supports(c);
+    if (reason !== null) return { kind: 'failed', verdict: { kind: 'unsupported', reason } };
+    const ran = this.unchecked(c, inputs, options);
+    if (ran.kind === 'failed') return ran;
+    const broken = brokenLaw('run', ran.value);
+    return broken === null ? ran : { kind: 'failed', verdict: broken };
+  }
+
+  observe(
+    inputs: Inputs,
+    options: Partial<RunOptions> = {},
+    c: Case = this.case,
+  ): Outcome<Observation> {
+    return this.observed(c, inputs, this.run(inputs, options, c));
+  }
+
+  /** The runs of the case itself are judged by redzone.ts and memory-laws.ts. */
+  private unchecked(c: Case, inputs: Inputs, options: Partial<RunOptions>): Outcome<Ran> {
     return outcomeOf(c, this.kernel.run(c, inputs, { poison: FIRST_POISON, ...options }));
   }
 
-  observe(inputs: Inputs, options: Partial<RunOptions> = {}): Outcome<Observation> {
-    return this.observed(inputs, this.run(inputs, options));
-  }
-
-  private observed(inputs: Inputs, ran: Outcome<Ran>): Outcome<Observation> {
+  private observed(c: Case, inputs: Inputs, ran: Outcome<Ran>): Outcome<Observation> {
     if (ran.kind === 'failed') return ran;
-    const { problem, scheme, options } = this.case;
+    const { problem, scheme, options } = c;
     const { cache, kResidual, vResidual } = ran.value;
     const heads = readCache(problem, scheme, cache, kResidual, vResidual);
     const arithmetic = this.kernel.capabilities.arithmetic ?? anyArithmetic;

@@ -58,6 +58,17 @@ const CASES: Record<string, Case> = {
   'a negative scale': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 2, 32, options(-1)),
 };
 
+/** Relations that need something of the case or of the kernel; relations.test.ts says where they apply. */
+const CONDITIONAL = properties
+  .map(({ name }) => name)
+  .filter(
+    (name) =>
+      ![
+        ...['exact-codes', 'redzone', 'determinism', 'error-bound', 'zero-query', 'constant-v'],
+        ...['needle', 'refusal', 'padding-content', 'history', 'split-count'],
+      ].includes(name),
+  );
+
 function judge(kernel: Kernel, c: Case, chosen: readonly Property[]): Verdict[] {
   const made = materialize(c, noSource);
   if (made.kind === 'error') throw new Error(made.message);
@@ -71,7 +82,10 @@ describe('the right kernel', () => {
   it.each(names)('passes everything: %s', (name) => {
     const verdicts = judge(new ReferenceKernel(), CASES[name], properties);
     for (const [i, verdict] of verdicts.entries()) {
-      expect({ property: properties[i].name, ...verdict }).toMatchObject({ kind: 'pass' });
+      const { name: property } = properties[i];
+      const applies = !CONDITIONAL.includes(property);
+      if (applies) expect({ property, ...verdict }).toMatchObject({ kind: 'pass' });
+      else expect({ property, ...verdict }).not.toMatchObject({ kind: 'fail' });
       if (verdict.kind === 'pass') expect(verdict.ratio).toBeLessThanOrEqual(1);
     }
   });
@@ -79,7 +93,7 @@ describe('the right kernel', () => {
   it.each(names)('passes with nothing declared about its arithmetic: %s', (name) => {
     for (const arithmetic of [null, { ...anyArithmetic, operands: 'dequantized' as const }]) {
       for (const verdict of judge(new ReferenceKernel(arithmetic), CASES[name], properties)) {
-        expect(verdict).toMatchObject({ kind: 'pass' });
+        expect(verdict).not.toMatchObject({ kind: 'fail' });
       }
     }
   });

@@ -9,6 +9,7 @@
 import type { BoundResult } from '../reference/bound.js';
 import type { HeadCache } from '../reference/cache.js';
 import type { Case } from './case.js';
+import type { Key } from './generator.js';
 import type { Inputs, Kernel, Ran, RunOptions } from './kernel.js';
 import type { TensorSource } from './materialize.js';
 
@@ -70,10 +71,17 @@ export interface Judgement {
   reference(): Outcome<Observation>;
   /** A second run of the case, with another poison and on another schedule, shared too. */
   again(): Outcome<Ran>;
-  /** A further run of other inputs, at the same case unless another is given. */
+  /** Runs of the case under further schedules, with the first poison, shared too. */
+  rescheduled(): readonly Outcome<Ran>[];
+  /**
+   * A further run of other inputs, at the same case unless another is given. It must keep the laws of
+   * memory (memory-law.ts), whatever property it is for; another case must be one of the kernel's.
+   */
   run(inputs: Inputs, options?: Partial<RunOptions>, c?: Case): Outcome<Ran>;
   /** A further run with its own reference. */
-  observe(inputs: Inputs, options?: Partial<RunOptions>): Outcome<Observation>;
+  observe(inputs: Inputs, options?: Partial<RunOptions>, c?: Case): Outcome<Observation>;
+  /** Key for the choices of a property: a function of the case's name and the property's. */
+  key(property: string): Key;
 }
 
 export interface Property {
@@ -82,5 +90,10 @@ export interface Property {
   readonly statement: string;
   /** What this property cannot see, in one sentence. */
   readonly blind: string;
+  /**
+   * A campaign judges the property on one generated case in so many, which the case's name decides
+   * (choice.ts); replay and shrinking always judge it. Absent: on every case.
+   */
+  readonly oneIn?: number;
   judge(judgement: Judgement): Verdict;
 }

@@ -8,37 +8,8 @@
 import { definedRegions } from './defined-bytes.js';
 import { FIRST_POISON, SECOND_POISON } from './judgement.js';
 import type { Ran } from './kernel.js';
+import { brokenLaw } from './memory-law.js';
 import type { Judgement, Property, Verdict } from './property.js';
-
-/** A word for signatures: lower case, no digits, no spaces. */
-function slug(text: string): string {
-  return text
-    .toLowerCase()
-    .replace(/[^a-z]+/g, '-')
-    .replace(/^-|-$/g, '');
-}
-
-function brokenLaw(ran: Ran): Verdict | null {
-  // What the host takes for unwritten may be a value that looks like the poison: see unwritten().
-  const violation = ran.violations.find(({ kind }) => kind !== 'unwritten');
-  if (violation !== undefined) {
-    const { buffer, kind, offset, count } = violation;
-    const what = kind === 'redzone' ? 'bytes written outside' : 'bytes changed in the input';
-    return {
-      kind: 'fail',
-      signature: `redzone/${kind}-${slug(buffer)}`,
-      message: `${buffer}: found ${count} ${what}, the first at ${offset}, required none`,
-    };
-  }
-  const [report] = ran.reports;
-  if (report === undefined) return null;
-  const place = report.file === '' ? '' : ` (${report.file}:${report.line})`;
-  return {
-    kind: 'fail',
-    signature: `redzone/${slug(report.kind)}`,
-    message: `the emulator reports ${report.kind}${place}: ${report.text}`,
-  };
-}
 
 function unwritten(judgement: Judgement, first: Ran, second: Ran): Verdict | null {
   const others = definedRegions(judgement.case.problem, second);
@@ -72,11 +43,12 @@ export const redzone: Property = {
   judge(judgement: Judgement): Verdict {
     const base = judgement.base();
     if (base.kind === 'failed') return base.verdict;
-    const broken = brokenLaw(base.value);
+    const broken = brokenLaw('redzone', base.value);
     if (broken !== null) return broken;
     const again = judgement.again();
     if (again.kind === 'failed') return again.verdict;
-    const failed = brokenLaw(again.value) ?? unwritten(judgement, base.value, again.value);
+    const failed =
+      brokenLaw('redzone', again.value) ?? unwritten(judgement, base.value, again.value);
     if (failed !== null) return failed;
     const regions = definedRegions(judgement.case.problem, base.value);
     const elements = regions.reduce((sum, { bytes }) => sum + bytes.length, 0);

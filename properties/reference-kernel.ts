@@ -10,7 +10,7 @@ import type { Arithmetic } from '../reference/arithmetic.js';
 import { attend } from '../reference/attention.js';
 import { readCache, referenceCache } from '../reference/cache.js';
 import { f16FromF64 } from '../reference/format.js';
-import { problemError } from '../reference/problem.js';
+import { problemError, queriesPerKvHead } from '../reference/problem.js';
 import { bitdecoding, recordTokens, schemeError } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Kernel, Ran, RunOptions } from './kernel.js';
@@ -49,7 +49,16 @@ export class ReferenceKernel implements Kernel {
   }
 
   supports({ problem, scheme }: Case): string | null {
-    return problemError(problem) ?? schemeError(scheme, problem);
+    const wrong = problemError(problem) ?? schemeError(scheme, problem);
+    if (wrong !== null) return wrong;
+    const { tokensMax, headsPerKvMax } = this.capabilities;
+    const request = problem.tokens.findIndex((n) => n > tokensMax);
+    if (request !== -1) {
+      return `problem.tokens[${request}]: ${problem.tokens[request]}, at most ${tokensMax}`;
+    }
+    const ratio = queriesPerKvHead(problem);
+    if (ratio <= headsPerKvMax) return null;
+    return `problem.queryHeads: ${ratio} on a KV head, at most ${headsPerKvMax}`;
   }
 
   run(c: Case, { q, k, v }: Inputs, { poison }: RunOptions): Ran {

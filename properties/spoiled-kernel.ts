@@ -25,7 +25,7 @@ const isEmpty = ({ problem }: Case) => problem.tokens.every((n) => n === 0);
 const hasNoRecord = ({ problem }: Case) => problem.tokens.every((n) => n < recordTokens);
 
 /** Attention over a cache that was tampered with; the cache itself stays as the kernel wrote it. */
-function attendTampered(
+export function attendTampered(
   c: Case,
   inputs: Inputs,
   ran: Ran,

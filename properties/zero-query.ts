@@ -7,7 +7,7 @@
 import { valueRows } from '../reference/cache.js';
 import { ln2, log2 } from '../reference/exp.js';
 import { queriesPerKvHead } from '../reference/problem.js';
-import { accept, describeWorst } from './acceptance.js';
+import { accept, verdictOf } from './acceptance.js';
 import type { Judgement, Observation, Property, Verdict } from './property.js';
 
 /** Rows dequantised at a time. */
@@ -49,12 +49,9 @@ export const zeroQuery: Property = {
       const n = tokens[Math.floor(row / queryHeads)];
       return bound.guarded[row] || n === 0 ? reference : ln2 * log2(n);
     });
-    const acceptance = accept(c.problem, { ...bound, output, lse }, run.output, run.lse);
-    if (acceptance.kind === 'accepted') {
-      return { kind: 'pass', elements: acceptance.elements, ratio: acceptance.ratio };
-    }
-    const { tensor, worst } = acceptance;
-    const message = describeWorst(worst);
-    return { kind: 'fail', signature: `zero-query/${tensor}`, message, worst };
+    return verdictOf(
+      'zero-query',
+      accept(c.problem, { ...bound, output, lse }, run.output, run.lse),
+    );
   },
 };

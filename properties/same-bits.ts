@@ -1,0 +1,39 @@
+// same-bits: two runs of one case compared byte for byte, wherever a byte must be defined. For
+// relations in which nothing but the surroundings changes: schedule, poison, history.
+
+import { definedRegions } from './defined-bytes.js';
+import type { Ran } from './kernel.js';
+import type { Judgement, Verdict } from './property.js';
+
+/** `what` says in two or three words how the second run differs, e.g. "in the second run". */
+export function sameBits(
+  property: string,
+  judgement: Judgement,
+  first: Ran,
+  second: Ran,
+  what: string,
+): Verdict {
+  const { problem } = judgement.case;
+  const others = definedRegions(problem, second);
+  let elements = 0;
+  for (const [i, { buffer, offset, bytes }] of definedRegions(problem, first).entries()) {
+    const other = others[i].bytes;
+    const at = bytes.findIndex((byte, place) => byte !== other[place]);
+    if (at !== -1) {
+      const found = `${other[at]} ${what} at byte ${offset + at}`;
+      return {
+        kind: 'fail',
+        signature: `${property}/${buffer}`,
+        message: `${buffer}: found ${found}, required ${bytes[at]} as in the first`,
+      };
+    }
+    elements += bytes.length;
+  }
+  return { kind: 'pass', elements, ratio: 0 };
+}
+
+/** Verdict on a kernel that does not promise what a comparison of bits needs. */
+export const notDeterministic: Verdict = {
+  kind: 'unsupported',
+  reason: 'the kernel does not declare equal bits on every run',
+};
