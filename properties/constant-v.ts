@@ -65,6 +65,7 @@ export const constantV: Property = {
   blind:
     'Which tokens were read and how often: dropped, repeated and padding tokens with the same V, and ' +
     'all of the scores.',
+  oneIn: 2,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs } = judgement;

@@ -18,6 +18,8 @@ import type { Judgement, Observation, Property, Verdict, Worst } from './propert
 const NAME = 'merged-halves';
 /** Of the float64 arithmetic here, relative. */
 const SLACK = 2 ** -40;
+/** Largest finite fp16. */
+const F16_MAX = 65504;
 
 /** A request's two halves, one row: what the kernel gave and how wrong it may be. */
 interface Half {
@@ -71,6 +73,8 @@ function mergeRow(
   let worst: Worst | null = null;
   for (let d = 0; d < size; d++) {
     const [x, y] = [of(a, d), of(b, d)];
+    // A half that may overflow its fp16 says nothing about the whole.
+    if (![x, y].every(({ exact, bound }) => Math.abs(exact) + bound < F16_MAX)) continue;
     const value = (t === 0 ? 0 : t * x.value) + (t === 1 ? 0 : (1 - t) * y.value);
     const spread = Math.abs(x.exact - y.exact) * uncertain;
     const scale = Math.abs(x.value) + Math.abs(y.value);

@@ -31,6 +31,7 @@ export const zeroQuery: Property = {
   statement:
     'With all queries zero, the output is the mean of V over the tokens, and lse is ln(n).',
   blind: 'Scores: K, the softmax scale and the running maximum do not matter when q is zero.',
+  oneIn: 2,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs } = judgement;

@@ -4,6 +4,7 @@
 // a case and whenever it ended, so that equal plans give equal results. `stopAt` is a hard stop: no
 // case starts after it, and one that is under way then has GRACE_MS left and counts as not run.
 
+import { propertiesFor } from '../../properties/index.js';
 import type { Lane, Loss } from './lane.js';
 import { outcomeOf } from './outcome.js';
 import type { Plan, PlannedCase } from './plan.js';
@@ -75,6 +76,15 @@ function stopOf(progress: Progress, interrupt: AbortSignal): PoolResult['stopped
   return progress.late ? 'time' : 'finished';
 }
 
+/** Stored cases are judged by everything, generated ones by what their name chooses. */
+function namesFor(
+  { origin, case: c }: PlannedCase,
+  names: readonly string[] | null,
+): readonly string[] | null {
+  if (names !== null || origin !== 'generated') return names;
+  return propertiesFor(c).map(({ name }) => name);
+}
+
 async function runLane(
   lane: Lane,
   plan: Plan,
@@ -90,7 +100,8 @@ async function runLane(
     }
     const planned = plan.at(progress.next++);
     const deadlineMs = Math.min(options.caseDeadlineMs, remaining() + GRACE_MS);
-    const outcome = await outcomeOf(lane, planned.case, options.properties, deadlineMs);
+    const names = namesFor(planned, options.properties);
+    const outcome = await outcomeOf(lane, planned.case, names, deadlineMs);
     if (options.interrupt.aborted) return;
     if (outcome.kind === 'lost') {
       progress.loss ??= outcome;
