@@ -1,9 +1,10 @@
-// The one comparison of attention with its bound: every property that has an error bound uses it, so
-// that what needle.ts proves about its power holds for all of them.
+// The one comparison of attention with its bound: every property that has an error bound uses it,
+// so that what needle.ts proves about its power holds for all of them.
 //
 // An output is accepted if it lies between the fp16 roundings of reference - radius and reference +
-// radius (reference/bound.ts, admitsOutput), an lse if |value - reference| <= bound; both are written so
-// that NaN fails. Rows without a valid bound (`guarded`) are compared by class: NaN, +Inf, -Inf, finite.
+// radius (reference/bound.ts, admitsOutput), an lse if |value - reference| <= bound; both are
+// written so that NaN fails. Rows without a valid bound (`guarded`) are compared by class: NaN,
+// +Inf, -Inf, finite.
 
 import { admitsOutput, type BoundResult } from '../reference/bound.js';
 import { f64FromF16 } from '../reference/format.js';
@@ -14,7 +15,9 @@ export type Acceptance =
   | { readonly kind: 'accepted'; readonly elements: number; readonly ratio: number }
   | { readonly kind: 'rejected'; readonly tensor: 'output' | 'lse'; readonly worst: Worst };
 
-/** Just above 1: a rejected element whose error is below the bound that its ratio is measured in. */
+/**
+ * Just above 1: a rejected element whose error is below the bound that its ratio is measured in.
+ */
 const REJECTED = 1 + 2 ** -10;
 /** From here on a row without a bound may be finite in the reference and Inf after its store. */
 const NEAR_OVERFLOW = 2 ** 15;
@@ -64,8 +67,8 @@ function largest(count: number, ratio: (i: number) => number): { at: number; rat
 }
 
 /**
- * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), judged in full
- * or in the rows that are `included`: the worst element is reported, not the first.
+ * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), judged in
+ * full or in the rows that are `included`: the worst element is reported, not the first.
  */
 export function accept(
   problem: Problem,

@@ -1,8 +1,9 @@
-// Case: one complete input as data. Problem (shape), scheme (cache format), a recipe for each tensor,
-// and options. Equal cases have equal canonical JSON, and the hash of that JSON is the case's name.
+// Case: one complete input as data. Problem (shape), scheme (cache format), a recipe for each
+// tensor, and options. Equal cases have equal canonical JSON, and the hash of that JSON is the
+// case's name.
 //
-// A Case holds no tensor values (unless literal) and no kernel: it can be stored for years and run on
-// anything. parse-case.ts reads one from untrusted JSON; materialize.ts turns it into tensors.
+// A Case holds no tensor values (unless literal) and no kernel: it can be stored for years and run
+// on anything. parse-case.ts reads one from untrusted JSON; materialize.ts turns it into tensors.
 
 import type { Problem } from '../reference/problem.js';
 import type { Scheme } from '../reference/scheme.js';

@@ -1,6 +1,6 @@
-// Choice: which properties of a list a campaign judges on a generated case. Decided by the name of the
-// case, so that it is the same on every machine, and by nothing that shrinking looks at: whoever shrinks
-// or replays a case names the properties and gets all of them.
+// Choice: which properties of a list a campaign judges on a generated case. Decided by the name of
+// the case, so that it is the same on every machine, and by nothing that shrinking looks at:
+// whoever shrinks or replays a case names the properties and gets all of them.
 
 import { type Case, caseHash } from './case.js';
 import { keyOf, word } from './generator.js';

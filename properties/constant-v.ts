@@ -63,8 +63,8 @@ export const constantV: Property = {
   name: 'constant-v',
   statement: 'When all rows of V are equal, the output equals that row, whatever Q and K are.',
   blind:
-    'Which tokens were read and how often: dropped, repeated and padding tokens with the same V, and ' +
-    'all of the scores.',
+    'Which tokens were read and how often: dropped, repeated and padding tokens with the same ' +
+    'V, and all of the scores.',
   oneIn: 2,
 
   judge(judgement: Judgement): Verdict {

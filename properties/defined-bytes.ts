@@ -1,5 +1,5 @@
-// The bytes of a result that a kernel must define: output, lse, cache, and of the residual windows the
-// rows before the end of the request. The rest of a window may hold anything.
+// The bytes of a result that a kernel must define: output, lse, cache, and of the residual windows
+// the rows before the end of the request. The rest of a window may hold anything.
 
 import { packedTokens } from '../reference/cache.js';
 import type { Problem } from '../reference/problem.js';

@@ -1,7 +1,7 @@
 // Derived: a case made out of another one by moving whole requests and heads about, and for each of
-// its rows and heads the one of the original that it must equal. One comparison for all relations of
-// that kind: the same bits where the kernel promises them (batch invariance, splits pinned), else the
-// bound of the original's reference, which is the reference of the moved rows as well.
+// its rows and heads the one of the original that it must equal. One comparison for all relations
+// of that kind: the same bits where the kernel promises them (batch invariance, splits pinned),
+// else the bound of the original's reference, which is the reference of the moved rows as well.
 //
 // The recipes of a derived case are those of the original and mean nothing: inputs are handed over.
 
@@ -61,7 +61,9 @@ function concatenated(parts: readonly Uint16Array[]): Uint16Array {
   return out;
 }
 
-/** x (outer, heads, headSize) with the heads of each outer index taken from `order`, in this order. */
+/**
+ * x (outer, heads, headSize) with the heads of each outer index taken from `order`, in this order.
+ */
 export function selectHeads(
   x: Uint16Array,
   heads: number,

@@ -34,8 +34,8 @@ function doubled(x: Uint16Array, tokens: readonly number[], rowSize: number): Ui
 export const duplicatedTokens: Property = {
   name: 'duplicated-tokens',
   statement:
-    'With every token twice, the output is within the bound of what it was, and lse within that of ' +
-    'lse + ln 2.',
+    'With every token twice, the output is within the bound of what it was, and lse within that ' +
+    'of lse + ln 2.',
   blind: 'Tokens that are lost in pairs; requests whose tail would fill a record.',
   oneIn: 8,
 

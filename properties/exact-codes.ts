@@ -1,9 +1,10 @@
 // exact-codes: what the kernel wrote to its cache is what the format says, bit for bit.
 //
 // The kernel's records are read with the independent layout of reference/pack.ts and compared with
-// reference/quantize.ts, token by token, so that a permutation that writer and reader share is seen.
-// Two things are not bits: the sign of a zero scale or zero point (+0 and -0 dequantise alike) and the
-// payload of a NaN. There is no tie band: the format fixes the rounding of every step.
+// reference/quantize.ts, token by token, so that a permutation that writer and reader share is
+// seen. Two things are not bits: the sign of a zero scale or zero point (+0 and -0 dequantise
+// alike) and the payload of a NaN. There is no tie band: the format fixes the rounding of every
+// step.
 
 import { firstPages, packedTokens } from '../reference/cache.js';
 import { f64FromF16 } from '../reference/format.js';
@@ -128,10 +129,11 @@ function compareResidual(judgement: Judgement, ran: Ran): Verdict | null {
 export const exactCodes: Property = {
   name: 'exact-codes',
   statement:
-    'Codes, scales, zeros and the rows kept in fp16 equal, bit for bit, what the format makes of K ' +
-    'and V.',
+    'Codes, scales, zeros and the rows kept in fp16 equal, bit for bit, what the format makes ' +
+    'of K and V.',
   blind:
-    'Everything after the cache is written, and the rows of the residual window past the last token.',
+    'Everything after the cache is written, and the rows of the residual window past the last ' +
+    'token.',
 
   judge(judgement: Judgement): Verdict {
     const base = judgement.base();

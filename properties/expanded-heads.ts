@@ -1,5 +1,5 @@
-// expanded-heads: grouped-query attention is multi-head attention with repeated KV heads. Every query
-// head gets a copy of its KV head, so that the kernel takes the path of ratio 1.
+// expanded-heads: grouped-query attention is multi-head attention with repeated KV heads. Every
+// query head gets a copy of its KV head, so that the kernel takes the path of ratio 1.
 
 import { queriesPerKvHead } from '../reference/problem.js';
 import type { Case } from './case.js';
@@ -26,8 +26,8 @@ function expanded(c: Case, inputs: Inputs): Derived {
 export const expandedHeads: Property = {
   name: 'expanded-heads',
   statement:
-    'With a copy of its KV head for every query head, results stay: the same bits where the kernel ' +
-    'promises that heads do not matter to each other, else within their bounds.',
+    'With a copy of its KV head for every query head, results stay: the same bits where the ' +
+    'kernel promises that heads do not matter to each other, else within their bounds.',
   blind: 'Errors that do not depend on how many query heads share a KV head; ratio 1.',
   oneIn: 4,
 

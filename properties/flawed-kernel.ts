@@ -1,7 +1,7 @@
-// FlawedKernel: kernels with a flaw that the case itself need not show, for the tests of relations. Most
-// flaws are smaller than any bound (one unit in the last place) or appear only in other surroundings:
-// another place in the batch, another schedule, another neighbour. Each names the property that exists
-// to see it. What is wrong on every case is in spoiled-kernel.ts.
+// FlawedKernel: kernels with a flaw that the case itself need not show, for the tests of relations.
+// Most flaws are smaller than any bound (one unit in the last place) or appear only in other
+// surroundings: another place in the batch, another schedule, another neighbour. Each names the
+// property that exists to see it. What is wrong on every case is in spoiled-kernel.ts.
 
 import { attend } from '../reference/attention.js';
 import { readCache } from '../reference/cache.js';

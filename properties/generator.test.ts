@@ -4,7 +4,9 @@ import { below, derive, type Key, keyOf, normal, uniform, word } from './generat
 
 const COUNT = 1 << 16;
 
-/** Largest |z| over the 32 bits of how often `bit(i)` is set; z is standard normal if bits are fair. */
+/**
+ * Largest |z| over the 32 bits of how often `bit(i)` is set; z is standard normal if bits are fair.
+ */
 function worstBit(words: (i: number) => number): number {
   const set = new Array<number>(32).fill(0);
   for (let i = 0; i < COUNT; i++) {

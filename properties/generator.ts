@@ -1,11 +1,11 @@
-// The generator behind every drawn tensor: counter-based, so value = f(seed, coordinates, index) and
-// no value depends on how many were drawn before it. Frozen: generator.noreg.test.ts pins its bits,
-// because a stored case must give the same tensor for ever. To change it, add a second one.
+// The generator behind every drawn tensor: counter-based, so value = f(seed, coordinates, index)
+// and no value depends on how many were drawn before it. Frozen: generator.noreg.test.ts pins its
+// bits, because a stored case must give the same tensor for ever. To change it, add a second one.
 //
-// A Key is 64 bits of state. `derive` mixes one coordinate into a key; `word` is the 32-bit value at an
-// index under a key. The mixer is the finaliser of MurmurHash3 (Appleby, public domain), a bijection
-// of 32 bits with full avalanche; two keyed rounds of it make a word. Integer operations and + - * /
-// only, which every engine computes alike. Not for cryptography.
+// A Key is 64 bits of state. `derive` mixes one coordinate into a key; `word` is the 32-bit value
+// at an index under a key. The mixer is the finaliser of MurmurHash3 (Appleby, public domain), a
+// bijection of 32 bits with full avalanche; two keyed rounds of it make a word. Integer operations
+// and + - * / only, which every engine computes alike. Not for cryptography.
 
 export interface Key {
   readonly a: number;
@@ -52,8 +52,9 @@ export function below(key: Key, index: number, count: number): number {
 }
 
 /**
- * Irwin-Hall: the sum of four uniform 16-bit integers, centred and divided by its standard deviation
- * sqrt(4 * (2^32 - 1) / 12) = 37837.2. Bell-shaped, in [-3.47, 3.47]; no logarithm, no cosine.
+ * Irwin-Hall: the sum of four uniform 16-bit integers, centred and divided by its standard
+ * deviation sqrt(4 * (2^32 - 1) / 12) = 37837.2. Bell-shaped, in [-3.47, 3.47]; no logarithm, no
+ * cosine.
  */
 export function normal(key: Key, index: number): number {
   const x = word(key, 2 * index);

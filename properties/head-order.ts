@@ -1,5 +1,5 @@
-// head-order: the number of a head means nothing. KV heads are rotated with the query heads that read
-// them, and the query heads of each KV head among themselves.
+// head-order: the number of a head means nothing. KV heads are rotated with the query heads that
+// read them, and the query heads of each KV head among themselves.
 
 import { queriesPerKvHead } from '../reference/problem.js';
 import type { Case } from './case.js';

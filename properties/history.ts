@@ -1,5 +1,6 @@
-// history: a run does not depend on what ran before it. Between two runs of the case a larger problem
-// and a smaller one run, so that workspaces, counters and cached plans have seen something else.
+// history: a run does not depend on what ran before it. Between two runs of the case a larger
+// problem and a smaller one run, so that workspaces, counters and cached plans have seen something
+// else.
 
 import { selectRequests } from './derived.js';
 import type { Judgement, Property, Verdict } from './property.js';

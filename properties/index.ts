@@ -1,5 +1,5 @@
-// The public surface: the properties in the order in which a campaign judges them, cheapest first, and
-// what is needed to write a kernel or a property. A new property is a file and a line here.
+// The public surface: the properties in the order in which a campaign judges them, cheapest first,
+// and what is needed to write a kernel or a property. A new property is a file and a line here.
 
 import type { Case } from './case.js';
 import { chosenProperties } from './choice.js';
@@ -30,8 +30,8 @@ import { valueScale } from './value-scale.js';
 import { zeroQuery } from './zero-query.js';
 
 /**
- * In brackets what each adds: runs, and with a + also references, which cost several runs. A relation
- * that falls back from bits to bounds uses the reference of error-bound.
+ * In brackets what each adds: runs, and with a + also references, which cost several runs. A
+ * relation that falls back from bits to bounds uses the reference of error-bound.
  */
 export const properties: readonly Property[] = [
   exactCodes, // 1

@@ -1,9 +1,10 @@
-// Judgement: a case on a kernel, with its runs and references made once and shared by all properties.
+// Judgement: a case on a kernel, with its runs and references made once and shared by all
+// properties.
 //
 // The first run is poisoned with 0xff (NaN as fp16 and as float32, so that 0 * poison shows), the
-// second with 0x5a (finite, so that a maximum that drops NaN shows) and on an adversarial schedule that
-// the name of the case decides. A run that the kernel refuses or that comes back in the wrong shape is
-// a failed verdict here, so that no property has to look at anything but results.
+// second with 0x5a (finite, so that a maximum that drops NaN shows) and on an adversarial schedule
+// that the name of the case decides. A run that the kernel refuses or that comes back in the wrong
+// shape is a failed verdict here, so that no property has to look at anything but results.
 
 import { anyArithmetic } from '../reference/arithmetic.js';
 import { boundL1 } from '../reference/bound.js';

@@ -3,8 +3,8 @@
 //
 // A kernel declares what it can do (`capabilities`, `supports`) before it runs; "unsupported" comes
 // from there and never from the text of an error. `run` quantises K and V into a cache of the
-// kernel's own, decodes one query token of every request from that cache, and hands everything back,
-// so that codes and attention can be judged apart.
+// kernel's own, decodes one query token of every request from that cache, and hands everything
+// back, so that codes and attention can be judged apart.
 //
 // This file holds types only: no loading, no device, no defaults.
 
@@ -37,13 +37,15 @@ export interface Capabilities {
   readonly headsPerKvMax: number;
   /** What the error bound may assume; null: nothing is declared, the widest bound is used. */
   readonly arithmetic: Arithmetic | null;
-  /** Sizes where behaviour changes (query tile, token tile, record): lengths are drawn around them. */
+  /**
+   * Sizes where behaviour changes (query tile, token tile, record): lengths are drawn around them.
+   */
   readonly tiles: readonly number[];
   /** The same case gives the same bits on every run and every schedule. */
   readonly deterministic: boolean;
   /**
-   * With `splits` pinned, no bit of a request's result depends on the other requests, and no bit of a
-   * head's result on the other heads. Absent: not promised.
+   * With `splits` pinned, no bit of a request's result depends on the other requests, and no bit of
+   * a head's result on the other heads. Absent: not promised.
    */
   readonly batchInvariant?: boolean;
   readonly emulated: boolean;
@@ -77,7 +79,9 @@ export interface RunOptions {
 export interface MemoryViolation {
   readonly buffer: string;
   readonly kind: 'redzone' | 'input-changed' | 'unwritten';
-  /** Of the first byte concerned, from the start of the buffer; negative: in the redzone before it. */
+  /**
+   * Of the first byte concerned, from the start of the buffer; negative: in the redzone before it.
+   */
   readonly offset: number;
   /** Bytes concerned. */
   readonly count: number;
@@ -95,7 +99,7 @@ export interface EmulatorReport {
 export interface Ran {
   readonly kind: 'ran';
   readonly cache: Uint8Array; // (pages, kvHeads, record bytes)
-  readonly kResidual: Uint16Array; // (requests, 128, kvHeads, headSize), rows past the tail undefined
+  readonly kResidual: Uint16Array; // (requests, 128, kvHeads, headSize), undefined past the tail
   readonly vResidual: Uint16Array; // as kResidual
   readonly output: Uint16Array; // (requests, queryHeads, headSize), fp16 bits
   readonly lse: Float32Array; // (requests, queryHeads), natural log; -Infinity without tokens

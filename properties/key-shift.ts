@@ -1,8 +1,8 @@
-// key-shift: one constant vector added to all keys of a head adds the same number to all scores, so the
-// output stays and lse grows by that number. Keys are drawn on the quantisation grid and stay on it, so
-// the cache holds exactly the shifted keys; what is required comes from float64 attention over the
-// keys before the shift. The vector points along a query (or against it), so that scores move by
-// hundreds: a forgotten or fixed maximum, and scores kept in fp16, do not survive that.
+// key-shift: one constant vector added to all keys of a head adds the same number to all scores, so
+// the output stays and lse grows by that number. Keys are drawn on the quantisation grid and stay
+// on it, so the cache holds exactly the shifted keys; what is required comes from float64 attention
+// over the keys before the shift. The vector points along a query (or against it), so that scores
+// move by hundreds: a forgotten or fixed maximum, and scores kept in fp16, do not survive that.
 
 import { attend } from '../reference/attention.js';
 import { readCache, referenceCache } from '../reference/cache.js';
@@ -72,8 +72,8 @@ function shiftedKeys(c: Case, q: Uint16Array, key: Key): Shifted {
 export const keyShift: Property = {
   name: NAME,
   statement:
-    'One vector added to all keys of a head leaves the output within the bound and adds its score ' +
-    'to lse.',
+    'One vector added to all keys of a head leaves the output within the bound and adds its ' +
+    'score to lse.',
   blind: 'Keys off the grid; errors that a change of the running maximum does not touch.',
   oneIn: 8,
 

@@ -1,8 +1,10 @@
-// materialize: the tensors of a Case, as fp16 bits. The same case gives the same bits on every machine.
+// materialize: the tensors of a Case, as fp16 bits. The same case gives the same bits on every
+// machine.
 //
 // Drawn values are 2^scale * (offset + x) in float64, saturated to the fp16 range and rounded once
-// (reference/format.ts). Slices of the real cache come from a TensorSource that the caller supplies,
-// because this folder opens no file; a missing source is an expected result, not an exception.
+// (reference/format.ts). Slices of the real cache come from a TensorSource that the caller
+// supplies, because this folder opens no file; a missing source is an expected result, not an
+// exception.
 
 import { f16FromF64 } from '../reference/format.js';
 import { type Case, type TensorName, tensorElements } from './case.js';
@@ -117,9 +119,9 @@ function saturated(value: number): number {
 }
 
 /**
- * Rows of the stored cache. KV head h reads stored head h mod heads. Query heads keep their pairing:
- * member m of KV head h reads stored query head (h mod KV heads) * 2 + (m mod 2), and later members
- * and later requests read later query positions. Both axes wrap around.
+ * Rows of the stored cache. KV head h reads stored head h mod heads. Query heads keep their
+ * pairing: member m of KV head h reads stored query head (h mod KV heads) * 2 + (m mod 2), and
+ * later members and later requests read later query positions. Both axes wrap around.
  */
 function sliced(
   c: Case,

@@ -1,5 +1,6 @@
 // memory-laws: an emulator that checks every access has nothing to report, under any schedule: no
-// access out of bounds, no read of uninitialised memory, no data race, no misused barrier, no deadlock.
+// access out of bounds, no read of uninitialised memory, no data race, no misused barrier, no
+// deadlock.
 
 import { reported } from './memory-law.js';
 import type { Judgement, Property, Verdict } from './property.js';

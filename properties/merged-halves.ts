@@ -1,11 +1,12 @@
 // merged-halves: two halves of a request, attended by themselves and merged by their lse, give the
 // whole. Each request is cut at a record boundary (which may be its beginning or its end) into two
 // requests of one batch; outputs and lse of the halves are merged in float64 and compared with the
-// float64 attention of the whole. That holds lse and output against each other: an lse in another base
-// or unit is right by itself and wrong here.
+// float64 attention of the whole. That holds lse and output against each other: an lse in another
+// base or unit is right by itself and wrong here.
 //
-// With halves a and b: t = 1 / (1 + e^(lse_b - lse_a)), output = t a + (1 - t) b. The allowed error is
-// t bound_a + (1 - t) bound_b + |a - b| times the change of t when both lse move by their bounds.
+// With halves a and b: t = 1 / (1 + e^(lse_b - lse_a)), output = t a + (1 - t) b. The allowed error
+// is t bound_a + (1 - t) bound_b + |a - b| times the change of t when both lse move by their
+// bounds.
 
 import { packedTokens } from '../reference/cache.js';
 import { exp2, ln2, log2, log2e } from '../reference/exp.js';
@@ -130,8 +131,8 @@ function failed(worst: Worst, request: number, head: number): Verdict {
 export const mergedHalves: Property = {
   name: NAME,
   statement:
-    'Two halves of every request, merged by their lse, give the attention of the whole within the ' +
-    'bounds of the halves.',
+    'Two halves of every request, merged by their lse, give the attention of the whole within ' +
+    'the bounds of the halves.',
   blind: 'Errors that both halves share; how the kernel itself merges splits (split-count).',
   oneIn: 8,
 

@@ -1,9 +1,9 @@
 // needle: with one planted key per query head, every output is that token's row of V.
 //
-// Random data hides permutations: two heads, tokens or channels of noise look alike. Here each answer
-// names the request, the head, the token and the channel it was read from (planted.ts), at the very
-// shape, scheme and options of the case. The same run shows what the oracle is worth at this shape
-// (oracle-power.ts), and that is part of the verdict.
+// Random data hides permutations: two heads, tokens or channels of noise look alike. Here each
+// answer names the request, the head, the token and the channel it was read from (planted.ts), at
+// the very shape, scheme and options of the case. The same run shows what the oracle is worth at
+// this shape (oracle-power.ts), and that is part of the verdict.
 
 import { valueRows } from '../reference/cache.js';
 import { queriesPerKvHead } from '../reference/problem.js';
@@ -43,7 +43,8 @@ export const needle: Property = {
     'With one key planted for each query head, every output is the V row of that token, and the ' +
     'oracle rejects the zero output, swapped heads and a dropped last token at this shape.',
   blind:
-    'How weights are spread: only the largest one counts; the values of the case itself are not used.',
+    'How weights are spread: only the largest one counts; the values of the case itself are not ' +
+    'used.',
 
   judge(judgement: Judgement): Verdict {
     const { case: c } = judgement;

@@ -1,6 +1,6 @@
-// neighbour-content: what other requests and heads hold does not matter. About half of the (request,
-// KV head) pairs keep their tensors, the others are filled with NaN, query included: one load across a
-// border, one weight that should have been zero, and the NaN is in the result.
+// neighbour-content: what other requests and heads hold does not matter. About half of the
+// (request, KV head) pairs keep their tensors, the others are filled with NaN, query included: one
+// load across a border, one weight that should have been zero, and the NaN is in the result.
 
 import { firstTokens, queriesPerKvHead } from '../reference/problem.js';
 import type { Case } from './case.js';
@@ -47,8 +47,8 @@ function surrounded(c: Case, inputs: Inputs, key: Key): Derived {
 export const neighbourContent: Property = {
   name: 'neighbour-content',
   statement:
-    'With NaN in the tensors of other requests and heads, a result stays: the same bits where the ' +
-    'kernel promises that, else within its bound.',
+    'With NaN in the tensors of other requests and heads, a result stays: the same bits where ' +
+    'the kernel promises that, else within its bound.',
   blind: 'Reads across a border whose value is not used; memory that belongs to no request.',
   oneIn: 2,
 

@@ -1,12 +1,12 @@
 // Oracle power: would the comparison that judges a kernel notice three standard wrong answers here?
 //
 //   zero       every output 0
-//   swapped    two neighbouring query heads exchanged, where their right answers differ in principle
+//   swapped    two neighbouring query heads exchanged, where their right answers differ
 //   last       attention without the last token, in the rows whose planted key is the last one
 //
-// Each wrong answer is the right one, rounded to fp16, with one row spoiled, and that row alone must
-// make the comparison reject. A bound that lets one of them pass at some shape proves nothing there,
-// and a verdict that rests on it is worthless, so the caller fails.
+// Each wrong answer is the right one, rounded to fp16, with one row spoiled, and that row alone
+// must make the comparison reject. A bound that lets one of them pass at some shape proves nothing
+// there, and a verdict that rests on it is worthless, so the caller fails.
 
 import { attend } from '../reference/attention.js';
 import { f16FromF64 } from '../reference/format.js';

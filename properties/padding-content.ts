@@ -1,6 +1,7 @@
-// padding-content: what memory holds behind the last token, and before a launch, does not matter. The
-// poison of the first run is NaN, that of the second finite and moderate; here it is zero (which a
-// forgotten initialisation gets away with elsewhere) and nearly the largest fp16, whose scores win.
+// padding-content: what memory holds behind the last token, and before a launch, does not matter.
+// The poison of the first run is NaN, that of the second finite and moderate; here it is zero
+// (which a forgotten initialisation gets away with elsewhere) and nearly the largest fp16, whose
+// scores win.
 
 import type { Judgement, Property, Verdict } from './property.js';
 import { notDeterministic, sameBits } from './same-bits.js';
@@ -11,8 +12,8 @@ const POISONS = [0x00, 0x7b];
 export const paddingContent: Property = {
   name: 'padding-content',
   statement:
-    'The same bits whether outputs, workspace and the rows behind the last token held zeros, huge ' +
-    'numbers or NaN before.',
+    'The same bits whether outputs, workspace and the rows behind the last token held zeros, ' +
+    'huge numbers or NaN before.',
   blind: 'Padding that is read and multiplied by an exact zero; memory of other owners.',
   oneIn: 4,
 

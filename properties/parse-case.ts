@@ -3,7 +3,8 @@
 // Strict: every field is required, unknown keys are refused, numbers are finite and in range, sizes
 // and their product are bounded before anything is allocated. Only own data properties of plain
 // objects are read, to a fixed depth, so prototypes, accessors and deep nesting cannot do harm. The
-// result is built anew and shares nothing with the input. Errors are one sentence that names the path:
+// result is built anew and shares nothing with the input. Errors are one sentence that names the
+// path:
 //   case.problem.tokens[3]: found -1, required an integer from 0 to 1000000
 //
 // What a problem or a scheme means is judged by reference/problem.ts and reference/scheme.ts.
@@ -94,7 +95,9 @@ class Reader {
   }
 }
 
-/** Own enumerable data properties as an object without prototype, or null if `value` is not plain. */
+/**
+ * Own enumerable data properties as an object without prototype, or null if `value` is not plain.
+ */
 function ownFields(value: unknown, countMax: number): Fields | null {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return null;
   const prototype: unknown = Object.getPrototypeOf(value);

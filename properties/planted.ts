@@ -2,14 +2,14 @@
 // takes all of the weight, so that the output must be that token's row of V and nothing else.
 //
 // Keys are rows of random signs. Two rows of 128 signs agree in 64 places, give or take 6, so the
-// planted key scores 128 and the others near 0, 11 standard deviations below; the query is scaled so
-// that half of that distance is 48 in the exponent of e, and all other weights together vanish beside
-// the rounding of fp16. Two levels survive any quantisation. V names its place: every block of 32
-// channels of every token has a scale, an offset and codes of its own.
+// planted key scores 128 and the others near 0, 11 standard deviations below; the query is scaled
+// so that half of that distance is 48 in the exponent of e, and all other weights together vanish
+// beside the rounding of fp16. Two levels survive any quantisation. V names its place: every block
+// of 32 channels of every token has a scale, an offset and codes of its own.
 //
-// One query head of each request reads the last token; the others read the first, both sides of record
-// boundaries and anything between. Few heads see little of a long request, so they get a second round,
-// in which nobody reads the last token.
+// One query head of each request reads the last token; the others read the first, both sides of
+// record boundaries and anything between. Few heads see little of a long request, so they get a
+// second round, in which nobody reads the last token.
 
 import { f16FromF64 } from '../reference/format.js';
 import { firstTokens, type Problem, queriesPerKvHead } from '../reference/problem.js';
@@ -40,8 +40,8 @@ const PLACES = 0x706c6163;
 const BLOCK = 32;
 
 /**
- * Places worth reading: the first token and both sides of every kind of boundary. Not the last one if
- * there is another: one query head has it, and its neighbours must read elsewhere.
+ * Places worth reading: the first token and both sides of every kind of boundary. Not the last one
+ * if there is another: one query head has it, and its neighbours must read elsewhere.
  */
 function notablePositions(tokens: number): number[] {
   const packed = tokens - (tokens % recordTokens);

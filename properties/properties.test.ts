@@ -58,7 +58,10 @@ const CASES: Record<string, Case> = {
   'a negative scale': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 2, 32, options(-1)),
 };
 
-/** Relations that need something of the case or of the kernel; relations.test.ts says where they apply. */
+/**
+ * Relations that need something of the case or of the kernel; relations.test.ts says where they
+ * apply.
+ */
 const CONDITIONAL = properties
   .map(({ name }) => name)
   .filter(

@@ -1,8 +1,9 @@
 // Property: a statement that must hold for any Kernel on a Case, and the verdict on it.
 //
 // A verdict counts what was compared and how close it came to the limit, so that "pass" can be told
-// from "nothing was looked at". A signature names the property and the tensor or rule that failed; it
-// holds no number and no message text, so that one bug keeps one signature over thousands of cases.
+// from "nothing was looked at". A signature names the property and the tensor or rule that failed;
+// it holds no number and no message text, so that one bug keeps one signature over thousands of
+// cases.
 //
 // This file holds types only. judgement.ts makes the Judgement that a property reads.
 
@@ -74,8 +75,9 @@ export interface Judgement {
   /** Runs of the case under further schedules, with the first poison, shared too. */
   rescheduled(): readonly Outcome<Ran>[];
   /**
-   * A further run of other inputs, at the same case unless another is given. It must keep the laws of
-   * memory (memory-law.ts), whatever property it is for; another case must be one of the kernel's.
+   * A further run of other inputs, at the same case unless another is given. It must keep the laws
+   * of memory (memory-law.ts), whatever property it is for; another case must be one of the
+   * kernel's.
    */
   run(inputs: Inputs, options?: Partial<RunOptions>, c?: Case): Outcome<Ran>;
   /** A further run with its own reference. */

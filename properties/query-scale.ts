@@ -1,7 +1,7 @@
 // query-scale: 2^k in the queries and 2^-k in the softmax scale cancel. Every step of a kernel is a
-// product, a fused sum or a rounding of them, and all of these commute with powers of two as long as
-// nothing is subnormal or overflows, so every bit stays. It is also the test that the softmax scale is
-// an option with an effect: a kernel that ignores it sees queries of another size.
+// product, a fused sum or a rounding of them, and all of these commute with powers of two as long
+// as nothing is subnormal or overflows, so every bit stays. It is also the test that the softmax
+// scale is an option with an effect: a kernel that ignores it sees queries of another size.
 
 import { accept, verdictOf } from './acceptance.js';
 import { below } from './generator.js';
@@ -38,8 +38,8 @@ function scaled(judgement: Judgement): Scaled | null {
 export const queryScale: Property = {
   name: 'query-scale',
   statement:
-    'Queries times 2^k with the softmax scale times 2^-k give the same bits if the kernel declares ' +
-    'its arithmetic, else results within the same bounds.',
+    'Queries times 2^k with the softmax scale times 2^-k give the same bits if the kernel ' +
+    'declares its arithmetic, else results within the same bounds.',
   blind: 'Errors that scale along with the scores; queries with subnormal elements.',
   oneIn: 2,
 

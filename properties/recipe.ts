@@ -75,7 +75,9 @@ export function base64Length(values: number): number {
   return 4 * Math.ceil((2 * values) / 3);
 }
 
-/** The values of a literal, or null unless `text` is canonical base64 of exactly `values` values. */
+/**
+ * The values of a literal, or null unless `text` is canonical base64 of exactly `values` values.
+ */
 export function decodeF16(text: string, values: number): Uint16Array | null {
   const bytes = 2 * values;
   if (text.length !== base64Length(values)) return null;

@@ -1,9 +1,9 @@
-// redzone: the laws of memory. Nothing outside a kernel's buffers is written, no input changes, every
-// byte of the result is written, and an emulator that checks accesses has nothing to report.
+// redzone: the laws of memory. Nothing outside a kernel's buffers is written, no input changes,
+// every byte of the result is written, and an emulator that checks accesses has nothing to report.
 //
-// "Written" is decided by two runs with different poisons: a byte that still holds the poison in both
-// was not written, whatever values are legitimate. Both runs count for the other laws too, since the
-// second one is scheduled by an adversary.
+// "Written" is decided by two runs with different poisons: a byte that still holds the poison in
+// both was not written, whatever values are legitimate. Both runs count for the other laws too,
+// since the second one is scheduled by an adversary.
 
 import { definedRegions } from './defined-bytes.js';
 import { FIRST_POISON, SECOND_POISON } from './judgement.js';
@@ -34,8 +34,8 @@ function unwritten(judgement: Judgement, first: Ran, second: Ran): Verdict | nul
 export const redzone: Property = {
   name: 'redzone',
   statement:
-    'Nothing outside the buffers is written, inputs stay as they are, every byte of the result is ' +
-    'written, and a checking emulator reports nothing.',
+    'Nothing outside the buffers is written, inputs stay as they are, every byte of the result ' +
+    'is written, and a checking emulator reports nothing.',
   blind:
     'Wrong values; reads out of bounds and races, unless the kernel runs on a checking emulator; ' +
     'writes beyond the redzones.',

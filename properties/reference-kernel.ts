@@ -1,10 +1,10 @@
 // The reference as a Kernel: quantise by reference/quantize.ts, attend in float64 over that cache,
-// round the result to fp16 once. The most accurate kernel that there can be, so every property passes
-// on it at every shape, and a property that does not is wrong itself.
+// round the result to fp16 once. The most accurate kernel that there can be, so every property
+// passes on it at every shape, and a property that does not is wrong itself.
 //
-// It says "folded" arithmetic with the widest accumulators, the tightest bound that the reference has,
-// unless told otherwise. Memory behaves as a device's: outputs and the unused rows of the residual
-// windows hold the poison until they are written.
+// It says "folded" arithmetic with the widest accumulators, the tightest bound that the reference
+// has, unless told otherwise. Memory behaves as a device's: outputs and the unused rows of the
+// residual windows hold the poison until they are written.
 
 import type { Arithmetic } from '../reference/arithmetic.js';
 import { attend } from '../reference/attention.js';

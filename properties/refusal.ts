@@ -1,6 +1,6 @@
 // refusal: what a kernel does not declare, it declines when it is asked. Each case here is one step
-// outside of the declaration: another width, group, head size, axis or format, a token or a query head
-// too many. Nothing is launched: the answer of supports() is judged.
+// outside of the declaration: another width, group, head size, axis or format, a token or a query
+// head too many. Nothing is launched: the answer of supports() is judged.
 
 import type { Scheme } from '../reference/scheme.js';
 import type { Case } from './case.js';
@@ -74,8 +74,8 @@ function undeclared(c: Case, capabilities: Capabilities): Beyond[] {
 export const refusal: Property = {
   name: 'refusal',
   statement:
-    'A kernel declines every case that its declaration excludes: width, group, axis, format, head ' +
-    'size, length and heads.',
+    'A kernel declines every case that its declaration excludes: width, group, axis, format, ' +
+    'head size, length and heads.',
   blind: 'Arguments that a Case cannot express, such as null pointers and wrong buffer sizes.',
   oneIn: 4,
 

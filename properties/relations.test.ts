@@ -1,5 +1,5 @@
-// The relations: none of them fails on the right kernel, on any generated case, and each of them sees
-// the flaw that it exists for. A property that catches nothing would be a defect.
+// The relations: none of them fails on the right kernel, on any generated case, and each of them
+// sees the flaw that it exists for. A property that catches nothing would be a defect.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { anyArithmetic } from '../reference/arithmetic.js';

@@ -1,5 +1,5 @@
-// request-alone: the result of a request does not depend on who else is in the batch. One request of
-// the batch is run by itself, an empty one only if there is no other.
+// request-alone: the result of a request does not depend on who else is in the batch. One request
+// of the batch is run by itself, an empty one only if there is no other.
 
 import { judgeDerived, selectRequests } from './derived.js';
 import { below } from './generator.js';
@@ -8,8 +8,8 @@ import type { Judgement, Property, Verdict } from './property.js';
 export const requestAlone: Property = {
   name: 'request-alone',
   statement:
-    'A request run alone gives what it gives in the batch: the same bits where the kernel promises ' +
-    'batch invariance and splits are pinned, else a result within the same bound.',
+    'A request run alone gives what it gives in the batch: the same bits where the kernel ' +
+    'promises batch invariance and splits are pinned, else a result within the same bound.',
   blind: 'Errors that do not depend on the batch; the requests that were not chosen.',
   oneIn: 2,
 

@@ -1,6 +1,6 @@
-// request-order: the position of a request in the batch means nothing. Requests are rotated, so that
-// every one of them moves; an offset computed from the wrong index, a length taken from another
-// request or state left behind by the one before moves the result.
+// request-order: the position of a request in the batch means nothing. Requests are rotated, so
+// that every one of them moves; an offset computed from the wrong index, a length taken from
+// another request or state left behind by the one before moves the result.
 
 import { judgeDerived, selectRequests } from './derived.js';
 import { below } from './generator.js';
@@ -9,8 +9,8 @@ import type { Judgement, Property, Verdict } from './property.js';
 export const requestOrder: Property = {
   name: 'request-order',
   statement:
-    'When the requests of a batch change places, every result moves along: with the same bits where ' +
-    'the kernel promises batch invariance and splits are pinned, else within its bound.',
+    'When the requests of a batch change places, every result moves along: with the same bits ' +
+    'where the kernel promises batch invariance and splits are pinned, else within its bound.',
   blind: 'Whatever is wrong at every position alike; batches of one request.',
   oneIn: 2,
 

@@ -1,6 +1,6 @@
 // schedule-independence: the order in which warps run and copies land does not show in any bit. For
-// kernels on an emulator, whose scheduler is an adversary; the poison stays the same, so that nothing
-// but the schedule can be the cause.
+// kernels on an emulator, whose scheduler is an adversary; the poison stays the same, so that
+// nothing but the schedule can be the cause.
 
 import type { Ran } from './kernel.js';
 import type { Judgement, Outcome, Property, Verdict } from './property.js';

@@ -1,7 +1,7 @@
-// split-count: into how many parts the tokens of a request are cut does not matter. The second run has
-// another number of splits and is held to the bound of the first run's reference; two runs within one
-// bound of the same number differ by no more than twice that bound. The cache is compared bit for bit:
-// quantisation knows nothing of splits.
+// split-count: into how many parts the tokens of a request are cut does not matter. The second run
+// has another number of splits and is held to the bound of the first run's reference; two runs
+// within one bound of the same number differ by no more than twice that bound. The cache is
+// compared bit for bit: quantisation knows nothing of splits.
 
 import { packedTokens } from '../reference/cache.js';
 import { recordTokens } from '../reference/scheme.js';
@@ -24,8 +24,8 @@ function otherSplits({ problem, options }: Case, key: Key): number {
 export const splitCount: Property = {
   name: 'split-count',
   statement:
-    'Every number of splits gives a result within the bound, so that two of them differ by at most ' +
-    'the sum of their bounds, and the same cache.',
+    'Every number of splits gives a result within the bound, so that two of them differ by at ' +
+    'most the sum of their bounds, and the same cache.',
   blind: 'Errors below the bound that grow with the number of splits.',
   oneIn: 2,
 

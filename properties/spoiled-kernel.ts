@@ -1,9 +1,9 @@
-// SpoiledKernel: a kernel with one thing wrong on purpose, for the tests of properties and of whatever
-// searches with them. The standard wrong answers of the field, and the laws of memory.
+// SpoiledKernel: a kernel with one thing wrong on purpose, for the tests of properties and of
+// whatever searches with them. The standard wrong answers of the field, and the laws of memory.
 //
 // It wraps another kernel and spoils what goes in or what comes out, so it works on any of them. An
-// answer that is right in spite of the spoiling at some shape (swapping the heads of a single one) is
-// declared with it: `harmless` says for which cases.
+// answer that is right in spite of the spoiling at some shape (swapping the heads of a single one)
+// is declared with it: `harmless` says for which cases.
 
 import { attend } from '../reference/attention.js';
 import { readCache } from '../reference/cache.js';

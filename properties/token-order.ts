@@ -1,6 +1,7 @@
-// token-order: attention does not know the order of tokens. Groups of tokens that share K parameters
-// change places, so do tokens within a group and tokens of the fp16 tail; parameters and codes move
-// along unchanged, so the reference and its order-free bound are those of the case itself.
+// token-order: attention does not know the order of tokens. Groups of tokens that share K
+// parameters change places, so do tokens within a group and tokens of the fp16 tail; parameters and
+// codes move along unchanged, so the reference and its order-free bound are those of the case
+// itself.
 //
 // Three orders: at random; scores of one query head rising (the running maximum grows with every
 // step, everything is rescaled all the time) and falling (it never does).
@@ -76,8 +77,8 @@ function reordered(c: Case, inputs: Inputs, key: Key): Inputs {
 export const tokenOrder: Property = {
   name: 'token-order',
   statement:
-    'When groups of packed tokens, tokens within a group and tokens of the tail change places, the ' +
-    'result stays within the bound of the original order.',
+    'When groups of packed tokens, tokens within a group and tokens of the tail change places, ' +
+    'the result stays within the bound of the original order.',
   blind: 'Errors below the bound; tokens that move from the records to the tail or back.',
   oneIn: 2,
 

@@ -1,10 +1,10 @@
-// value-scale: V times 2^k gives the output times 2^k and leaves lse alone. With folded operands every
-// step commutes with the power of two, so outputs are compared bit for bit, apart from the rounding of
-// subnormal outputs; for other arithmetics, whose dequantised values may be subnormal, the bound of the
-// case times 2^k is used, k > 0.
+// value-scale: V times 2^k gives the output times 2^k and leaves lse alone. With folded operands
+// every step commutes with the power of two, so outputs are compared bit for bit, apart from the
+// rounding of subnormal outputs; for other arithmetics, whose dequantised values may be subnormal,
+// the bound of the case times 2^k is used, k > 0.
 //
-// Heads in which a scale of V leaves the normal numbers of fp16 are left out: there quantisation itself
-// does not commute.
+// Heads in which a scale of V leaves the normal numbers of fp16 are left out: there quantisation
+// itself does not commute.
 
 import type { BoundResult } from '../reference/bound.js';
 import { type HeadCache, readCache } from '../reference/cache.js';
@@ -59,7 +59,9 @@ function cacheError(head: HeadCache, other: HeadCache, exponent: number): string
   return `v-scales[${scale}]: found ${found}, required ${before} times 2^${exponent}`;
 }
 
-/** What an output must be after it was `before`, in fp16 bits, or null where nothing is required. */
+/**
+ * What an output must be after it was `before`, in fp16 bits, or null where nothing is required.
+ */
 function outputError(before: number, after: number, exponent: number): string | null {
   const [x, y] = [f64FromF16(before), f64FromF16(after)];
   const required = x * 2 ** exponent;

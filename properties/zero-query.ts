@@ -1,8 +1,9 @@
-// zero-query: with q = 0 all tokens weigh the same, so the output is the mean of V and lse is ln(n).
+// zero-query: with q = 0 all tokens weigh the same, so the output is the mean of V and lse is
+// ln(n).
 //
-// The mean needs no softmax, no exponential and no scores: it is an answer from outside the reference
-// of error-bound. A token too many or too few, a tail that is not masked and an lse in another base
-// show at once.
+// The mean needs no softmax, no exponential and no scores: it is an answer from outside the
+// reference of error-bound. A token too many or too few, a tail that is not masked and an lse in
+// another base show at once.
 
 import { valueRows } from '../reference/cache.js';
 import { ln2, log2 } from '../reference/exp.js';
@@ -43,7 +44,8 @@ export const zeroQuery: Property = {
     const rows = means(observation.value);
     const output = bound.output.map((reference, i) => {
       const row = Math.floor(i / headSize);
-      // Rows without a bound (NaN or Inf in the cache) keep the class that the reference gives them.
+      // Rows without a bound (NaN or Inf in the cache) keep the class that the reference gives
+      // them.
       return bound.guarded[row] ? reference : rows[Math.floor(row / ratio)][i % headSize];
     });
     const lse = bound.lse.map((reference, row) => {

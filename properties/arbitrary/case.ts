@@ -1,9 +1,9 @@
 // caseArbitrary: cases that a kernel declares it can run, within a budget.
 //
-// Generation is narrow (the kernel's formats, its tiles, a budget); shrinking is wide (everything that
-// parseCase accepts), so `caseArbitrary(...).shrink(stored, undefined)` makes a case smaller that an
-// older version, another kernel or a person has written. Built from records with inverses and without
-// chain, because fast-check cannot shrink a foreign value through a chain.
+// Generation is narrow (the kernel's formats, its tiles, a budget); shrinking is wide (everything
+// that parseCase accepts), so `caseArbitrary(...).shrink(stored, undefined)` makes a case smaller
+// that an older version, another kernel or a person has written. Built from records with inverses
+// and without chain, because fast-check cannot shrink a foreign value through a chain.
 
 import fc from 'fast-check';
 import { CASE_SCHEMA, type Case } from '../case.js';
@@ -35,7 +35,9 @@ export const defaultSpace: CaseSpace = {
   nonFinite: false,
 };
 
-/** 1/sqrt(head size) first, then 1, then scales that flatten, sharpen or overflow a careless kernel. */
+/**
+ * 1/sqrt(head size) first, then 1, then scales that flatten, sharpen or overflow a careless kernel.
+ */
 const SOFTMAX_SCALES = [1 / Math.sqrt(128), 1, 0.5, 0.125, 2 ** -10, 4, 64, 1024, 0.3].map(
   Math.fround,
 );

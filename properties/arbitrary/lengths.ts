@@ -1,8 +1,9 @@
 // Lengths: the token counts of the requests of a case.
 //
-// Not fc.array: that one fixes the length of an array before it looks at the items, and never drops the
-// last item, so one idle request would stay beside the one that matters. Here shrinking first tries
-// each request alone, then drops halves and single requests, then shrinks each length by itself.
+// Not fc.array: that one fixes the length of an array before it looks at the items, and never drops
+// the last item, so one idle request would stay beside the one that matters. Here shrinking first
+// tries each request alone, then drops halves and single requests, then shrinks each length by
+// itself.
 
 import fc from 'fast-check';
 

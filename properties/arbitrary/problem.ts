@@ -1,6 +1,6 @@
 // problemArbitrary: shapes. Lengths are drawn around the sizes where a kernel's behaviour changes
-// (one below, at, one above, and multiples), with 0, 1 and 2, and else at random; query heads per KV
-// head include the awkward ones (3, 5, 6, 7, 12); a budget in multiply-adds keeps a case cheap.
+// (one below, at, one above, and multiples), with 0, 1 and 2, and else at random; query heads per
+// KV head include the awkward ones (3, 5, 6, 7, 12); a budget in multiply-adds keeps a case cheap.
 //
 // Inside, a problem is a record {tokens, kvHeads, ratio, headSize}, because queryHeads must stay a
 // multiple of kvHeads while it shrinks. The map back is exact, so a stored problem shrinks too.
@@ -37,7 +37,10 @@ export const anyProblem: ProblemSpace = {
   multiplyAddsMax: Number.POSITIVE_INFINITY,
 };
 
-/** Multiples of a tile that get neighbours: the first ones, and one where many records are in flight. */
+/**
+ * Multiples of a tile that get neighbours: the first ones, and one where many records are in
+ * flight.
+ */
 const MULTIPLES = [1, 2, 3, 4, 8];
 const SMALL = [0, 1, 2, 3];
 const RATIOS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 64];
@@ -114,8 +117,9 @@ function shapeOf(value: unknown): Shape {
 }
 
 /**
- * The same problem if it is cheap enough, else one with fewer requests, KV heads, query heads and at
- * last tokens, in this order: a problem within the budget is its own image, so the map stays exact.
+ * The same problem if it is cheap enough, else one with fewer requests, KV heads, query heads and
+ * at last tokens, in this order: a problem within the budget is its own image, so the map stays
+ * exact.
  */
 function withinBudget(p: Problem, multiplyAddsMax: number): Problem {
   let { tokens, kvHeads } = p;

@@ -1,6 +1,6 @@
-// recipeArbitrary: how a tensor comes to be. A record of all fields that any recipe has, mapped to the
-// recipe that the chosen distribution needs, so that shrinking can step from a slice of the real cache
-// to a drawn distribution and on to zeros without losing its place.
+// recipeArbitrary: how a tensor comes to be. A record of all fields that any recipe has, mapped to
+// the recipe that the chosen distribution needs, so that shrinking can step from a slice of the
+// real cache to a drawn distribution and on to zeros without losing its place.
 //
 // Literals are never drawn, and they do not shrink: their size is tied to the shape of the problem.
 

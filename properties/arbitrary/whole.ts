@@ -1,9 +1,11 @@
 // Whole and Choice: the two leaf arbitraries of a case. Both shrink a value that this process never
 // generated (a stored case), and both try the likely answers before they bisect.
 //
-// Whole: integers of a range. Shrinking goes towards `origin` through `edges` (sizes where behaviour
+// Whole: integers of a range. Shrinking goes towards `origin` through `edges` (sizes where
+// behaviour
 //   changes: a failure that needs a full tile is found at the tile, not near it), then bisects.
-// Choice: values of a table, simplest first. Shrinking tries the simpler ones in order; a value that
+// Choice: values of a table, simplest first. Shrinking tries the simpler ones in order; a value
+// that
 //   is not in the table counts as the least simple.
 
 import fc from 'fast-check';
@@ -78,7 +80,9 @@ export class Whole extends fc.Arbitrary<number> {
 }
 
 export class Choice<T> extends fc.Arbitrary<T> {
-  /** table: simplest first; weights: how often each is drawn; accepts: what a stored case may hold. */
+  /**
+   * table: simplest first; weights: how often each is drawn; accepts: what a stored case may hold.
+   */
   constructor(
     private readonly table: readonly T[],
     private readonly weights: readonly number[],
@@ -119,8 +123,8 @@ export function weighted<T>(random: fc.Random, table: readonly T[], weights: rea
 }
 
 /**
- * Generates from one arbitrary and shrinks with another: what a kernel is asked to run is narrow, what
- * a stored case may hold is wide, and a case from elsewhere must still become smaller.
+ * Generates from one arbitrary and shrinks with another: what a kernel is asked to run is narrow,
+ * what a stored case may hold is wide, and a case from elsewhere must still become smaller.
  */
 export class Widened<T> extends fc.Arbitrary<T> {
   constructor(
