@@ -13,7 +13,8 @@
 
 namespace simt {
 
-constexpr uint64_t kStaticBytes = 64 * 1024;    // static shared memory lies below this offset
+constexpr uint64_t kStaticBytes = 512 * 1024;   // static shared memory lies below this offset
+constexpr uint64_t kStaticGap = 4096;           // and at least this between two variables
 constexpr uint64_t kSharedBytes = 1024 * 1024;  // end of shared memory, 1 KiB aligned
 constexpr uint64_t kRedzoneBytes = 4096;        // between global allocations
 constexpr uint64_t kAllocationAlign = 256;      // as cudaMalloc

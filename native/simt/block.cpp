@@ -1,7 +1,4 @@
-// block.cpp - a block from its first thread to its last: shared memory, __syncthreads, exits.
-//
-// __syncthreads is checked as CUDA defines it: conditional code may contain it only if all threads
-// of the block that have not exited take the same path, so all must arrive at one source line.
+// block.cpp - a block from its first thread to its last: threads, shared memory, exits.
 #include <algorithm>
 #include <cstring>
 
@@ -23,7 +20,6 @@ namespace {
 
 // What unwritten memory holds in both builds: NaN as f32 and as f16, and an index far out of range.
 constexpr int kUnwritten = 0xff;
-constexpr uint64_t kStaticGap = 64;  // redzone between static shared variables
 
 // Reports lanes that exit although others of their warp wait for them.
 void check_exit_from_collective(const Warp& warp) {
@@ -52,7 +48,7 @@ void thread_entry() {
   machine.alive--;
   check_exit_from_collective(warp);
   if (machine.alive == 0) leave_block();
-  if (machine.barrier_arrived == machine.alive) release_barrier();
+  release_barrier_if_full();
   yield();
   __builtin_unreachable();
 }
@@ -82,28 +78,6 @@ void prepare_threads() {
   }
 }
 
-// The region that a __syncthreads declared dead: no copy may still write to it.
-void apply_fresh() {
-  const auto begin = reinterpret_cast<uint64_t>(machine.fresh);
-  const uint64_t end = begin + machine.fresh_bytes;
-  for (const BulkCopy& copy : machine.bulk) {
-    const auto to = reinterpret_cast<uint64_t>(copy.to);
-    if (to >= end || to + copy.bytes <= begin) continue;
-    if (report_again("race", Place::of(machine.barrier_at), Place::of(copy.at))) continue;
-    report("race", Place::of(machine.barrier_at),
-           format("the region is reused at this barrier while a copy issued at %s is still writing "
-                  "to it",
-                  kThere),
-           Place::of(copy.at));
-  }
-  if constexpr (kChecked) shadow_fresh(begin, machine.fresh_bytes, machine.barrier_at);
-  if (outside_bytes(begin, machine.fresh_bytes) == 0) {
-    std::memset(machine.fresh, kUnwritten, machine.fresh_bytes);
-  }
-  machine.fresh = nullptr;
-  machine.fresh_bytes = 0;
-}
-
 }  // namespace
 
 void abandon_block() {
@@ -114,9 +88,8 @@ void abandon_block() {
 void run_block() {
   machine.generation++;
   machine.alive = machine.threads;
-  machine.barrier_arrived = 0;
-  machine.fresh = nullptr;
-  machine.fresh_bytes = 0;
+  machine.polls = 0;
+  barriers_start();
   machine.mbarriers.reserve(kMbarriersMax);  // addresses of barriers stay valid
   mbarriers_clear();
   prepare_threads();
@@ -136,6 +109,7 @@ void run_block() {
   if (machine.abandoned) {
     copies_forget();
   } else {
+    barriers_check_exit();
     mbarriers_check_exit();
     copies_finish();
   }
@@ -143,18 +117,11 @@ void run_block() {
   machine.hash = (machine.hash ^ machine.counters.switches) * 0x100000001b3u;
 }
 
-void release_barrier() {
-  Thread* waiting[kThreadsMax];
-  uint32_t count = 0;
-  for (uint32_t t = 0; t < machine.threads; t++) {
-    if (machine.thread[t].wait == Wait::block) waiting[count++] = &machine.thread[t];
-  }
-  machine.barrier_arrived = 0;
-  if constexpr (kChecked) {
-    if (count) clocks_join(waiting, count);
-  }
-  for (uint32_t i = 0; i < count; i++) make_ready(*waiting[i]);
-  if (machine.fresh_bytes) apply_fresh();
+void report_time_limit(simt_site at) {
+  report_fatal("limit", at,
+               format("block (%u,%u,%u) synchronises more than %u times in one warp, the limit of "
+                      "the emulator",
+                      machine.block[0], machine.block[1], machine.block[2], kTimeMax));
 }
 
 const char* name_of(Op op) {
@@ -167,8 +134,12 @@ const char* name_of(Op op) {
       return "mma.sync (f16, f16)";
     case Op::movmatrix:
       return "movmatrix";
+    case Op::ldmatrix:
+      return "ldmatrix";
     case Op::shfl:
       return "shfl.sync";
+    case Op::redux:
+      return "redux.sync";
     case Op::vote:
       return "vote.sync";
     case Op::syncwarp:
@@ -185,6 +156,8 @@ const char* name_of(Wait wait) {
       return "wait for their warp";
     case Wait::block:
       return "wait in __syncthreads";
+    case Wait::named:
+      return "wait at a named barrier";
     case Wait::mbarrier:
       return "wait for an mbarrier";
     case Wait::exited:
@@ -205,14 +178,16 @@ void* simt_static_shared(size_t bytes, size_t align, const char* name, simt_site
   for (const StaticShared& s : machine.statics) {
     if (s.at == at && (s.name == name || std::strcmp(s.name, name) == 0)) return arena + s.offset;
   }
+  // Far apart, so that an index past the end of one does not land in the next.
+  const uint64_t gap = std::max<uint64_t>(kStaticGap, bytes);
   align = std::max<size_t>(align, 16);
   const uint64_t offset = (machine.static_used + align - 1) / align * align;
-  if (bytes > kStaticBytes || offset + bytes + kStaticGap > kStaticBytes) {
+  if (bytes > kStaticBytes || offset + bytes + gap > kStaticBytes) {
     report_fatal("limit", at,
-                 format("static shared variables take more than %llu bytes",
-                        static_cast<unsigned long long>(kStaticBytes)));
+                 format("%s takes %zu bytes of static shared memory, beyond what the emulator has",
+                        name, bytes));
   }
-  machine.static_used = offset + bytes + kStaticGap;
+  machine.static_used = offset + bytes + gap;
   machine.statics.push_back({at, name, offset, bytes});
   std::memset(arena + offset, kUnwritten, bytes);
   return arena + offset;
@@ -225,28 +200,4 @@ void* simt_dynamic_shared(size_t align, simt_site at) {
                  format("dynamic shared memory aligned to %zu bytes; at most 1024", align));
   }
   return dynamic_shared();
-}
-
-void simt_syncthreads(simt_site at) {
-  if (machine.barrier_arrived != 0 && machine.barrier_at != at) {
-    report_fatal("divergence", at,
-                 format("%s executes __syncthreads while %u threads wait in the one at %s; all "
-                        "threads of the block must execute the same one",
-                        describe_current().c_str(), machine.barrier_arrived,
-                        describe(machine.barrier_at).c_str()));
-  }
-  machine.barrier_at = at;
-  set_waiting(Wait::block, at);
-  if (++machine.barrier_arrived == machine.alive) {
-    release_barrier();
-    schedule_point();
-  } else {
-    yield();
-  }
-}
-
-void simt_syncthreads_fresh(void* p, size_t bytes, simt_site at) {
-  machine.fresh = p;
-  machine.fresh_bytes = bytes;
-  simt_syncthreads(at);
 }

@@ -1,9 +1,7 @@
 // clock.cpp - see clock.h.
 #include "clock.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <vector>
 
 namespace simt {
 namespace {
@@ -24,12 +22,34 @@ Clock* fresh() {
     pool.pop_back();
   }
   clock->references = 1;
+  clock->fenced = nullptr;
   return clock;
 }
 
-void raise(uint32_t* times, const uint32_t* other) {  // (slots), (slots)
+Clock* share(Clock* clock) {
+  if (clock != nullptr) clock->references++;
+  return clock;
+}
+
+void raise_times(uint32_t* times, const uint32_t* other) {  // (slots), (slots)
   const uint32_t n = slots();
   for (uint32_t i = 0; i < n; i++) times[i] = times[i] > other[i] ? times[i] : other[i];
+}
+
+void raise_blocks(std::vector<BlockClock>& blocks, const std::vector<BlockClock>& other) {
+  for (const BlockClock& theirs : other) {
+    size_t at = 0;
+    while (at < blocks.size() && blocks[at].generation < theirs.generation) at++;
+    if (at == blocks.size() || blocks[at].generation != theirs.generation) {
+      blocks.insert(blocks.begin() + static_cast<long>(at),
+                    {theirs.generation, share(theirs.clock)});
+    } else if (blocks[at].clock != theirs.clock) {
+      Clock* both = clock_copy(blocks[at].clock);
+      clock_raise(both, theirs.clock);
+      clock_drop(blocks[at].clock);
+      blocks[at].clock = both;
+    }
+  }
 }
 
 void publish(const Thread& thread, Clock* into) {
@@ -37,6 +57,10 @@ void publish(const Thread& thread, Clock* into) {
   if (own < thread.warp->time) own = thread.warp->time;
   uint32_t& copies = into->time[copy_slot(thread.id)];
   if (copies < thread.groups_done) copies = thread.groups_done;
+}
+
+void advance(Warp& warp) {
+  if (SIMT_UNLIKELY(++warp.time >= kTimeMax)) report_time_limit(current ? current->at : 0);
 }
 
 void adopt(Thread& thread, Clock* clock) {
@@ -63,12 +87,34 @@ Clock* clock_zero() {
 
 Clock* clock_copy(const Clock* from) {
   Clock* clock = fresh();
+  clock->fenced = share(from->fenced);
+  clock->blocks = from->blocks;
+  for (const BlockClock& block : clock->blocks) share(block.clock);
   std::memcpy(clock->time, from->time, slots() * sizeof clock->time[0]);
   return clock;
 }
 
 void clock_drop(Clock* clock) {
-  if (clock != nullptr && --clock->references == 0) pool.push_back(clock);
+  if (clock == nullptr || --clock->references != 0) return;
+  clock_drop(clock->fenced);
+  for (const BlockClock& block : clock->blocks) clock_drop(block.clock);
+  clock->blocks.clear();
+  pool.push_back(clock);
+}
+
+void clock_raise(Clock* clock, const Clock* other) {
+  if (other == nullptr) return;
+  raise_times(clock->time, other->time);
+  if (!other->blocks.empty()) raise_blocks(clock->blocks, other->blocks);
+  if (other->fenced == nullptr || other->fenced == clock->fenced) return;
+  if (clock->fenced == nullptr) {
+    clock->fenced = share(other->fenced);
+    return;
+  }
+  Clock* both = clock_copy(clock->fenced);
+  clock_raise(both, other->fenced);
+  clock_drop(clock->fenced);
+  clock->fenced = both;
 }
 
 void clocks_start() {
@@ -84,9 +130,19 @@ void clocks_start() {
 void clocks_end() {
   forget_memo();
   for (uint32_t t = 0; t < machine.threads; t++) {
-    clock_drop(machine.thread[t].clock);
-    machine.thread[t].clock = nullptr;
+    Thread& thread = machine.thread[t];
+    for (Clock** clock : {&thread.clock, &thread.fence, &thread.pending}) {
+      clock_drop(*clock);
+      *clock = nullptr;
+    }
   }
+}
+
+bool ordered_in_block(const Thread& thread, uint32_t generation, uint32_t slot, uint32_t time) {
+  for (const BlockClock& block : thread.clock->blocks) {
+    if (block.generation == generation) return time <= block.clock->time[entry_of(slot)];
+  }
+  return false;
 }
 
 void clocks_join(Thread* const* threads, uint32_t count) {
@@ -95,7 +151,7 @@ void clocks_join(Thread* const* threads, uint32_t count) {
   for (uint32_t i = 1; i < count; i++) {
     if (threads[i]->clock == last) continue;
     last = threads[i]->clock;
-    raise(joint->time, last->time);
+    clock_raise(joint, last);
   }
   for (uint32_t i = 0; i < count; i++) publish(*threads[i], joint);
   const Warp* advanced = nullptr;
@@ -103,7 +159,7 @@ void clocks_join(Thread* const* threads, uint32_t count) {
     adopt(*threads[i], joint);
     if (threads[i]->warp == advanced) continue;
     advanced = threads[i]->warp;
-    threads[i]->warp->time++;
+    advance(*threads[i]->warp);
   }
   clock_drop(joint);
 }
@@ -116,9 +172,9 @@ void clocks_join(Warp& warp, uint32_t lanes) {
 }
 
 void clock_release(Thread& thread, Clock* into) {
-  raise(into->time, thread.clock->time);
+  clock_raise(into, thread.clock);
   publish(thread, into);
-  thread.warp->time++;
+  advance(*thread.warp);
 }
 
 void clock_acquire(Thread& thread, Clock* from) {
@@ -127,12 +183,25 @@ void clock_acquire(Thread& thread, Clock* from) {
     return;
   }
   Clock* after = clock_copy(thread.clock);
-  raise(after->time, from->time);
+  clock_raise(after, from);
   forget_memo();
   memo = {thread.clock, from, after};
   memo.before->references++;
   memo.from->references++;
   adopt(thread, after);  // the reference of the copy is now the memo's
+}
+
+void clock_fence_proxy(Thread& thread) {
+  Clock* now = clock_copy(thread.clock);
+  clock_drop(now->fenced);
+  now->fenced = nullptr;
+  publish(thread, now);
+  advance(*thread.warp);
+  Clock* after = clock_copy(thread.clock);
+  clock_drop(after->fenced);
+  after->fenced = now;
+  adopt(thread, after);
+  clock_drop(after);
 }
 
 }  // namespace simt

@@ -71,9 +71,12 @@ void land_bulk(size_t index, uint32_t bytes) {
   std::memcpy(copy.to + copy.landed, copy.from + copy.landed, bytes);
   copy.landed += bytes;
   Mbarrier& barrier = *copy.barrier;
-  if (copy.landed == copy.bytes)
+  const uint32_t phase = copy.phase;
+  const simt_site at = copy.at;
+  if (copy.landed == copy.bytes) {
     machine.bulk.erase(machine.bulk.begin() + static_cast<long>(index));
-  mbarrier_landed(barrier, bytes);
+  }
+  mbarrier_landed(barrier, bytes, phase, at);
 }
 
 void land_something() {
@@ -137,7 +140,7 @@ void simt_bulk_g2s(void* dst, const void* src, uint32_t bytes, uint64_t* bar, si
   b.copy_phases = b.phase + 1;
   b.copy_at = at;
   machine.bulk.push_back({static_cast<char*>(dst), static_cast<const char*>(src), bytes, 0,
-                          current->id, &b, at, draw_priority()});
+                          current->id, b.phase, &b, at, draw_priority()});
   if (machine.config.copies == Copies::eager) land_bulk(machine.bulk.size() - 1, UINT32_MAX);
   schedule_point();
 }
@@ -161,7 +164,9 @@ void simt_cp_async16(void* dst, const void* src, simt_site at) {
   machine.copies_pending++;
 }
 
-void simt_cp_async_commit(simt_site) { current->groups_committed++; }
+void simt_cp_async_commit(simt_site at) {
+  if (++current->groups_committed >= kTimeMax) report_time_limit(at);
+}
 
 void simt_cp_async_wait(uint32_t pending, simt_site) {
   Thread& thread = *current;

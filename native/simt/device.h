@@ -6,11 +6,11 @@
 // the compiler flags that this needs are -fmad=false -ftz=false -prec-div=true -prec-sqrt=true for
 // nvcc and -ffp-contract=off for the host.
 //
-//   DEV_KERNEL(threads) name(args)     an entry point that is launched with at most `threads`
-//   threads DEV_FN type name(args)             a function of the device DEV_UNROLL before a loop
-//   that must be unrolled on the GPU DEV_SHARED(T, name)                static shared memory; an
-//   array type needs a typedef first DEV_DYN_SHARED(T, name, align)     the dynamic shared memory
-//   of the launch, as T*
+//   DEV_KERNEL(threads) name(args)    an entry point that is launched with at most `threads` threads
+//   DEV_FN type name(args)            a function of the device
+//   DEV_UNROLL                        before a loop that must be unrolled on the GPU
+//   DEV_SHARED(T, name)               static shared memory; an array type needs a typedef first
+//   DEV_DYN_SHARED(T, name, align)    the dynamic shared memory of the launch, as T*
 //
 // Arithmetic that decides bits is written with the functions below, never with operators whose
 // contraction, rounding or NaN a compiler may choose: fma_rn, add_rn, sub_rn, mul_rn, div_rn,

@@ -5,6 +5,7 @@
 // older architecture traps there, and the host code never launches it (see DeviceFacts). PTX
 // ISA 9.0 describes every instruction under the name that is written here.
 #pragma once
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <stdio.h>
@@ -73,7 +74,26 @@ DEV_FN uint32_t h2max(uint32_t a, uint32_t b) {
   return bits_from_half2(__hmax2(half2_from_bits(a), half2_from_bits(b)));
 }
 
-// ---- warp ----
+// ---- bf16 ----
+DEV_FN __nv_bfloat162 bf2_from_bits(uint32_t a) { return *reinterpret_cast<__nv_bfloat162*>(&a); }
+DEV_FN uint16_t bf16_from_f32(float a) { return __bfloat16_as_ushort(__float2bfloat16_rn(a)); }
+DEV_FN float f32_from_bf16(uint16_t a) {
+  // The conversion is a shift and keeps a NaN's payload; adding -0 makes it the one NaN.
+  return __fadd_rn(__uint_as_float(static_cast<uint32_t>(a) << 16), -0.0f);
+}
+DEV_FN uint32_t bf2pack(float lo, float hi) {
+  const __nv_bfloat162 packed = __floats2bfloat162_rn(lo, hi);
+  return *reinterpret_cast<const uint32_t*>(&packed);
+}
+DEV_FN float2 bf2unpack(uint32_t a) {
+  return make_float2(f32_from_bf16(static_cast<uint16_t>(a)),
+                     f32_from_bf16(static_cast<uint16_t>(a >> 16)));
+}
+
+// ---- warp: every lane of the mask calls the same function at the same line ----
+DEV_FN uint32_t shared_address(const void* p) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
 DEV_FN void mma_f16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1) {
   asm volatile(
@@ -82,30 +102,123 @@ DEV_FN void mma_f16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, ui
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
+DEV_FN void mma_bf16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                         uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+DEV_FN void mma_f16_f16(uint32_t (&c)[2], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                        uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3,%4,%5},{%6,%7},{%0,%1};"
+      : "+r"(c[0]), "+r"(c[1])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
 DEV_FN uint32_t movmatrix_trans(uint32_t x) {
   uint32_t y;
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(y) : "r"(x));
   return y;
 }
-DEV_FN float shfl_xor(float v, int offset) { return __shfl_xor_sync(~0u, v, offset); }
-DEV_FN uint32_t shfl_xor(uint32_t v, int offset) { return __shfl_xor_sync(~0u, v, offset); }
-DEV_FN uint32_t vote_ballot(bool p) { return __ballot_sync(~0u, p); }
-DEV_FN bool vote_any(bool p) { return __any_sync(~0u, p); }
-DEV_FN bool vote_all(bool p) { return __all_sync(~0u, p); }
+// 1, 2 or 4 matrices of 8x8 halves; lane 8j + i gives the address of row i of matrix j.
+DEV_FN void ldmatrix(uint32_t (&r)[1], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0},[%1];"
+               : "=r"(r[0])
+               : "r"(shared_address(row))
+               : "memory");
+}
+DEV_FN void ldmatrix(uint32_t (&r)[2], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1},[%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(row))
+               : "memory");
+}
+DEV_FN void ldmatrix(uint32_t (&r)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3},[%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+DEV_FN void ldmatrix_trans(uint32_t (&r)[1], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%0},[%1];"
+               : "=r"(r[0])
+               : "r"(shared_address(row))
+               : "memory");
+}
+DEV_FN void ldmatrix_trans(uint32_t (&r)[2], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1},[%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(row))
+               : "memory");
+}
+DEV_FN void ldmatrix_trans(uint32_t (&r)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+#define DEV_SHFL(name, intrinsic, operand_type)                                  \
+  DEV_FN uint32_t name(uint32_t v, int operand, uint32_t mask = ~0u) {           \
+    return intrinsic(mask, v, static_cast<operand_type>(operand));               \
+  }                                                                              \
+  DEV_FN float name(float v, int operand, uint32_t mask = ~0u) {                 \
+    return intrinsic(mask, v, static_cast<operand_type>(operand));               \
+  }
+DEV_SHFL(shfl_xor, __shfl_xor_sync, int)
+DEV_SHFL(shfl_up, __shfl_up_sync, unsigned)
+DEV_SHFL(shfl_down, __shfl_down_sync, unsigned)
+DEV_SHFL(shfl, __shfl_sync, int)
+#undef DEV_SHFL
+DEV_FN uint32_t redux_add(uint32_t v, uint32_t mask = ~0u) { return __reduce_add_sync(mask, v); }
+DEV_FN uint32_t redux_min(uint32_t v, uint32_t mask = ~0u) { return __reduce_min_sync(mask, v); }
+DEV_FN uint32_t redux_max(uint32_t v, uint32_t mask = ~0u) { return __reduce_max_sync(mask, v); }
+DEV_FN uint32_t vote_ballot(bool p, uint32_t mask = ~0u) { return __ballot_sync(mask, p); }
+DEV_FN bool vote_any(bool p, uint32_t mask = ~0u) { return __any_sync(mask, p); }
+DEV_FN bool vote_all(bool p, uint32_t mask = ~0u) { return __all_sync(mask, p); }
 DEV_FN void syncwarp(uint32_t mask = ~0u) { __syncwarp(mask); }
+
+// ---- atomics: relaxed, at device scope; they return the value before ----
+DEV_FN uint32_t atomic_load(const uint32_t* p) {
+  uint32_t v;
+  asm volatile("ld.relaxed.gpu.u32 %0,[%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+DEV_FN void atomic_store(uint32_t* p, uint32_t v) {
+  asm volatile("st.relaxed.gpu.u32 [%0],%1;" ::"l"(p), "r"(v) : "memory");
+}
+DEV_FN uint32_t atomic_add(uint32_t* p, uint32_t v) { return atomicAdd(p, v); }
+DEV_FN float atomic_add(float* p, float v) { return atomicAdd(p, v); }
+DEV_FN uint32_t atomic_min(uint32_t* p, uint32_t v) { return atomicMin(p, v); }
+DEV_FN uint32_t atomic_max(uint32_t* p, uint32_t v) { return atomicMax(p, v); }
+DEV_FN uint32_t atomic_exchange(uint32_t* p, uint32_t v) { return atomicExch(p, v); }
+DEV_FN uint32_t atomic_compare_exchange(uint32_t* p, uint32_t compare, uint32_t v) {
+  return atomicCAS(p, compare, v);
+}
+// Releases what was written before to whoever sees a later atomic of this thread, and acquires what
+// was released to an atomic before it.
+DEV_FN void threadfence() { __threadfence(); }
 
 // ---- block ----
 DEV_FN void syncthreads() { __syncthreads(); }
+// Named barriers 1 to 15: `threads`, whole warps, arrive; those in barrier_sync wait for all.
+DEV_FN void barrier_sync(uint32_t id, uint32_t threads) {
+  asm volatile("bar.sync %0,%1;" ::"r"(id), "r"(threads) : "memory");
+}
+DEV_FN void barrier_arrive(uint32_t id, uint32_t threads) {
+  asm volatile("bar.arrive %0,%1;" ::"r"(id), "r"(threads) : "memory");
+}
 // A barrier after which nothing reads what [p, p + bytes) held before; only the emulator uses that.
 DEV_FN void syncthreads_fresh(void*, size_t) { __syncthreads(); }
 
 // ---- asynchronous copies ----
-DEV_FN uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
 DEV_FN void mbar_init(uint64_t* bar, uint32_t count) {
   DEV_SM90_ASM("mbarrier.init.shared::cta.b64 [%0],%1;" ::"r"(shared_address(bar)),
                "r"(count) : "memory");
+}
+DEV_FN void mbar_arrive(uint64_t* bar) {
+  DEV_SM90_ASM("mbarrier.arrive.shared::cta.b64 _,[%0];" ::"r"(shared_address(bar)) : "memory");
 }
 DEV_FN void mbar_arrive_expect_tx(uint64_t* bar, uint32_t bytes) {
   DEV_SM90_ASM("mbarrier.arrive.expect_tx.shared::cta.b64 _,[%0],%1;" ::"r"(shared_address(bar)),
@@ -124,7 +237,8 @@ DEV_FN void mbar_wait(uint64_t* bar, uint32_t phase) {
 DEV_FN void fence_mbar_init() {
   DEV_SM90_ASM("fence.mbarrier_init.release.cluster;" :: : "memory");
 }
-DEV_FN void fence_proxy_async() { DEV_SM90_ASM("fence.proxy.async.shared::cta;" :: : "memory"); }
+// Between plain writes, in any memory, and bulk copies that read or overwrite what was written.
+DEV_FN void fence_proxy_async() { DEV_SM90_ASM("fence.proxy.async;" :: : "memory"); }
 // cp.async.bulk: `bytes`, dst and src are multiples of 16; bar counts the bytes when they land.
 DEV_FN void bulk_g2s(void* dst, const void* src, uint32_t bytes, uint64_t* bar) {
   DEV_SM90_ASM(

@@ -9,9 +9,9 @@
 
 #include <tuple>
 
+#include "device_arithmetic.h"
 #include "runtime.h"
 
-#define DEV_FN inline __attribute__((always_inline))
 #define DEV_KERNEL(threads) void
 #define DEV_UNROLL
 #define DEV_SITE simt_here(__builtin_FILE(), __builtin_LINE())
@@ -19,23 +19,6 @@
   T& name = *static_cast<T*>(simt_static_shared(sizeof(T), alignof(T), #name, DEV_SITE))
 #define DEV_DYN_SHARED(T, name, align) \
   T* name = static_cast<T*>(simt_dynamic_shared(align, DEV_SITE))
-
-struct alignas(8) uint2 {
-  uint32_t x, y;
-};
-struct alignas(16) uint4 {
-  uint32_t x, y, z, w;
-};
-struct alignas(8) float2 {
-  float x, y;
-};
-struct alignas(16) float4 {
-  float x, y, z, w;
-};
-DEV_FN uint2 make_uint2(uint32_t x, uint32_t y) { return {x, y}; }
-DEV_FN uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
-DEV_FN float2 make_float2(float x, float y) { return {x, y}; }
-DEV_FN float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 namespace dev {
 
@@ -46,127 +29,114 @@ DEV_FN uint32_t block_y() { return simt_block(1); }
 DEV_FN uint32_t block_z() { return simt_block(2); }
 DEV_FN uint32_t grid_x() { return simt_grid_x(); }
 
-// ---- f32 arithmetic ----
-DEV_FN uint32_t bits_from_f32(float a) { return __builtin_bit_cast(uint32_t, a); }
-DEV_FN float f32_from_bits(uint32_t a) { return __builtin_bit_cast(float, a); }
-// The one NaN of the hardware's f32 units, whatever NaN came in.
-DEV_FN float one_nan(float a) {
-  return __builtin_expect(a == a, 1) ? a : f32_from_bits(0x7fffffffu);
-}
-
-DEV_FN float fma_rn(float a, float b, float c) { return one_nan(__builtin_fmaf(a, b, c)); }
-DEV_FN float add_rn(float a, float b) { return one_nan(a + b); }
-DEV_FN float sub_rn(float a, float b) { return one_nan(a - b); }
-DEV_FN float mul_rn(float a, float b) { return one_nan(a * b); }
-DEV_FN float div_rn(float a, float b) { return one_nan(a / b); }
-// max.f32 and min.f32: a NaN operand loses, -0 < +0. Without branches on values, which a processor
-// cannot predict; of two zeros the comparison returns the second, once each.
-DEV_FN float max_num(float a, float b) {
-  if (__builtin_expect(__builtin_isunordered(a, b), 0)) return a == a ? a : one_nan(b);
-  const float first = a > b ? a : b, second = b > a ? b : a;
-  return f32_from_bits(bits_from_f32(first) & bits_from_f32(second));
-}
-DEV_FN float min_num(float a, float b) {
-  if (__builtin_expect(__builtin_isunordered(a, b), 0)) return a == a ? a : one_nan(b);
-  const float first = a < b ? a : b, second = b < a ? b : a;
-  return f32_from_bits(bits_from_f32(first) | bits_from_f32(second));
-}
-DEV_FN float floor_f32(float a) { return one_nan(__builtin_floorf(a)); }
-DEV_FN float trunc_toward_zero(float a) { return one_nan(__builtin_truncf(a)); }
-DEV_FN float rint_even(float a) { return one_nan(__builtin_rintf(a)); }
-// cvt.rzi.s32.f32: toward zero, saturating, NaN gives 0.
-DEV_FN int32_t i32_from_f32(float a) {
-  if (!(a == a)) return 0;
-  if (a >= 2147483648.0f) return INT32_MAX;
-  return a <= -2147483648.0f ? INT32_MIN : static_cast<int32_t>(a);
-}
-DEV_FN float ex2(float x) { return simt_ex2(x); }
-DEV_FN float rcp(float x) { return simt_rcp(x); }
-
-// ---- f16 ----
-// Four halves at a time, by the processor's own conversions where it has them (kernels are compiled
-// for x86-64-v3): g++ 12 compares two _Float16 by a call into libgcc.
-#ifdef __F16C__
-typedef short simt_i16x8 __attribute__((vector_size(16)));
-DEV_FN simt_f32x4 f32x4_from_half2(uint32_t a, uint32_t b) {
-  return __builtin_ia32_vcvtph2ps(reinterpret_cast<simt_i16x8>(simt_u32x4{a, b, 0, 0}));
-}
-// The first two elements, as two halves.
-DEV_FN uint32_t half2_from_f32x4(simt_f32x4 a) {
-  constexpr int kNearestEven = 0;
-  return reinterpret_cast<simt_u32x4>(__builtin_ia32_vcvtps2ph(a, kNearestEven))[0];
-}
-#else
-DEV_FN simt_f32x4 f32x4_from_half2(uint32_t a, uint32_t b) {
-  const auto half = [](uint32_t h) {
-    return static_cast<float>(__builtin_bit_cast(_Float16, static_cast<uint16_t>(h)));
-  };
-  return simt_f32x4{half(a), half(a >> 16), half(b), half(b >> 16)};
-}
-DEV_FN uint32_t half2_from_f32x4(simt_f32x4 a) {
-  const auto half = [](float f) {
-    return uint32_t{__builtin_bit_cast(uint16_t, static_cast<_Float16>(f))};
-  };
-  return half(a[0]) | half(a[1]) << 16;
-}
-#endif
-// The one NaN of the f16 units is 0x7fff.
-DEV_FN uint32_t h2pack(float lo, float hi) {
-  uint32_t packed = half2_from_f32x4(simt_f32x4{lo, hi, 0, 0});
-  if (__builtin_expect(__builtin_isunordered(lo, hi), 0)) {
-    if (lo != lo) packed = (packed & 0xffff0000u) | 0x7fffu;
-    if (hi != hi) packed = (packed & 0xffffu) | 0x7fff0000u;
-  }
-  return packed;
-}
-DEV_FN float2 h2unpack(uint32_t a) {
-  const simt_f32x4 x = f32x4_from_half2(a, 0);
-  return {one_nan(x[0]), one_nan(x[1])};
-}
-DEV_FN float f32_from_f16(uint16_t a) { return one_nan(f32x4_from_half2(a, 0)[0]); }
-DEV_FN uint16_t f16_from_f32(float a) { return static_cast<uint16_t>(h2pack(a, 0)); }
-// The product of two halves is exact in f32, so one rounding remains: that of the f16 multiplier.
-DEV_FN uint32_t h2mul(uint32_t a, uint32_t b) {
-  const simt_f32x4 x = f32x4_from_half2(a, b);
-  return h2pack(x[0] * x[2], x[1] * x[3]);
-}
-DEV_FN uint32_t h2max(uint32_t a, uint32_t b) {
-  const simt_f32x4 x = f32x4_from_half2(a, b);
-  return h2pack(max_num(x[0], x[2]), max_num(x[1], x[3]));
-}
-
-// ---- warp ----
+// ---- warp: every lane of the mask calls the same function at the same line ----
 DEV_FN void mma_f16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
   const simt_f32x4 d =
       simt_mma_f16_f32(simt_f32x4{c[0], c[1], c[2], c[3]}, a0, a1, a2, a3, b0, b1, at);
-  c[0] = d[0];
-  c[1] = d[1];
-  c[2] = d[2];
-  c[3] = d[3];
+  for (int i = 0; i < 4; i++) c[i] = d[i];
+}
+DEV_FN void mma_bf16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
+  const simt_f32x4 d =
+      simt_mma_bf16_f32(simt_f32x4{c[0], c[1], c[2], c[3]}, a0, a1, a2, a3, b0, b1, at);
+  for (int i = 0; i < 4; i++) c[i] = d[i];
+}
+DEV_FN void mma_f16_f16(uint32_t (&c)[2], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                        uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
+  const uint64_t d =
+      simt_mma_f16_f16(c[0] | static_cast<uint64_t>(c[1]) << 32, a0, a1, a2, a3, b0, b1, at);
+  c[0] = static_cast<uint32_t>(d);
+  c[1] = static_cast<uint32_t>(d >> 32);
 }
 DEV_FN uint32_t movmatrix_trans(uint32_t x, simt_site at = DEV_SITE) {
   return simt_movmatrix_trans(x, at);
 }
-DEV_FN float shfl_xor(float v, int offset, simt_site at = DEV_SITE) {
-  return f32_from_bits(simt_shfl_xor(bits_from_f32(v), offset, ~0u, at));
+// 1, 2 or 4 matrices of 8x8 halves; lane 8j + i gives the address of row i of matrix j.
+template <int N>
+DEV_FN void ldmatrix(uint32_t (&r)[N], const void* row, simt_site at = DEV_SITE) {
+  static_assert(N == 1 || N == 2 || N == 4);
+  const simt_u32x4 d = simt_ldmatrix(N, false, row, at);
+  for (int i = 0; i < N; i++) r[i] = d[i];
 }
-DEV_FN uint32_t shfl_xor(uint32_t v, int offset, simt_site at = DEV_SITE) {
-  return simt_shfl_xor(v, offset, ~0u, at);
+template <int N>
+DEV_FN void ldmatrix_trans(uint32_t (&r)[N], const void* row, simt_site at = DEV_SITE) {
+  static_assert(N == 1 || N == 2 || N == 4);
+  const simt_u32x4 d = simt_ldmatrix(N, true, row, at);
+  for (int i = 0; i < N; i++) r[i] = d[i];
 }
-DEV_FN uint32_t vote_ballot(bool p, simt_site at = DEV_SITE) {
-  return simt_vote(SIMT_VOTE_BALLOT, p, ~0u, at);
+#define DEV_SHFL(name, kind)                                                                       \
+  DEV_FN uint32_t name(uint32_t v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) {    \
+    return simt_shfl(kind, v, operand, mask, at);                                                  \
+  }                                                                                                \
+  DEV_FN float name(float v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) {          \
+    return f32_from_bits(simt_shfl(kind, bits_from_f32(v), operand, mask, at));                    \
+  }
+DEV_SHFL(shfl_xor, SIMT_SHFL_XOR)
+DEV_SHFL(shfl_up, SIMT_SHFL_UP)
+DEV_SHFL(shfl_down, SIMT_SHFL_DOWN)
+DEV_SHFL(shfl, SIMT_SHFL_INDEX)
+#undef DEV_SHFL
+DEV_FN uint32_t redux_add(uint32_t v, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
+  return simt_redux(SIMT_REDUX_ADD, v, mask, at);
 }
-DEV_FN bool vote_any(bool p, simt_site at = DEV_SITE) {
-  return simt_vote(SIMT_VOTE_ANY, p, ~0u, at) != 0;
+DEV_FN uint32_t redux_min(uint32_t v, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
+  return simt_redux(SIMT_REDUX_MIN, v, mask, at);
 }
-DEV_FN bool vote_all(bool p, simt_site at = DEV_SITE) {
-  return simt_vote(SIMT_VOTE_ALL, p, ~0u, at) != 0;
+DEV_FN uint32_t redux_max(uint32_t v, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
+  return simt_redux(SIMT_REDUX_MAX, v, mask, at);
+}
+DEV_FN uint32_t vote_ballot(bool p, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
+  return simt_vote(SIMT_VOTE_BALLOT, p, mask, at);
+}
+DEV_FN bool vote_any(bool p, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
+  return simt_vote(SIMT_VOTE_ANY, p, mask, at) != 0;
+}
+DEV_FN bool vote_all(bool p, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
+  return simt_vote(SIMT_VOTE_ALL, p, mask, at) != 0;
 }
 DEV_FN void syncwarp(uint32_t mask = ~0u, simt_site at = DEV_SITE) { simt_syncwarp(mask, at); }
 
+// ---- atomics: relaxed, at device scope; they return the value before ----
+DEV_FN uint32_t atomic_load(const uint32_t* p, simt_site at = DEV_SITE) {
+  return simt_atomic(SIMT_ATOMIC_LOAD, const_cast<uint32_t*>(p), 0, 0, at);
+}
+DEV_FN void atomic_store(uint32_t* p, uint32_t v, simt_site at = DEV_SITE) {
+  simt_atomic(SIMT_ATOMIC_STORE, p, v, 0, at);
+}
+DEV_FN uint32_t atomic_add(uint32_t* p, uint32_t v, simt_site at = DEV_SITE) {
+  return simt_atomic(SIMT_ATOMIC_ADD, p, v, 0, at);
+}
+DEV_FN float atomic_add(float* p, float v, simt_site at = DEV_SITE) {
+  return f32_from_bits(
+      simt_atomic(SIMT_ATOMIC_ADD_F32, reinterpret_cast<uint32_t*>(p), bits_from_f32(v), 0, at));
+}
+DEV_FN uint32_t atomic_min(uint32_t* p, uint32_t v, simt_site at = DEV_SITE) {
+  return simt_atomic(SIMT_ATOMIC_MIN, p, v, 0, at);
+}
+DEV_FN uint32_t atomic_max(uint32_t* p, uint32_t v, simt_site at = DEV_SITE) {
+  return simt_atomic(SIMT_ATOMIC_MAX, p, v, 0, at);
+}
+DEV_FN uint32_t atomic_exchange(uint32_t* p, uint32_t v, simt_site at = DEV_SITE) {
+  return simt_atomic(SIMT_ATOMIC_EXCHANGE, p, v, 0, at);
+}
+DEV_FN uint32_t atomic_compare_exchange(uint32_t* p, uint32_t compare, uint32_t v,
+                                        simt_site at = DEV_SITE) {
+  return simt_atomic(SIMT_ATOMIC_COMPARE, p, v, compare, at);
+}
+// Releases what was written before to whoever sees a later atomic of this thread, and acquires what
+// was released to an atomic before it.
+DEV_FN void threadfence(simt_site at = DEV_SITE) { simt_threadfence(at); }
+
 // ---- block ----
 DEV_FN void syncthreads(simt_site at = DEV_SITE) { simt_syncthreads(at); }
+// Named barriers 1 to 15: `threads`, whole warps, arrive; those in barrier_sync wait for all.
+DEV_FN void barrier_sync(uint32_t id, uint32_t threads, simt_site at = DEV_SITE) {
+  simt_barrier(id, threads, true, at);
+}
+DEV_FN void barrier_arrive(uint32_t id, uint32_t threads, simt_site at = DEV_SITE) {
+  simt_barrier(id, threads, false, at);
+}
 // A barrier after which nothing reads what [p, p + bytes) held before; the emulator marks the
 // region as never written, so that data of an earlier use cannot hide a missing write.
 DEV_FN void syncthreads_fresh(void* p, size_t bytes, simt_site at = DEV_SITE) {
@@ -177,6 +147,7 @@ DEV_FN void syncthreads_fresh(void* p, size_t bytes, simt_site at = DEV_SITE) {
 DEV_FN void mbar_init(uint64_t* bar, uint32_t count, simt_site at = DEV_SITE) {
   simt_mbar_init(bar, count, at);
 }
+DEV_FN void mbar_arrive(uint64_t* bar, simt_site at = DEV_SITE) { simt_mbar_arrive(bar, at); }
 DEV_FN void mbar_arrive_expect_tx(uint64_t* bar, uint32_t bytes, simt_site at = DEV_SITE) {
   simt_mbar_arrive_expect_tx(bar, bytes, at);
 }
@@ -219,7 +190,11 @@ Status launch(void (*kernel)(P...), const Launch& shape, A... args) {
     Call& c = *static_cast<Call*>(p);
     std::apply(c.kernel, c.args);
   };
-  const simt_launch_shape s{shape.grid.x, shape.grid.y, shape.grid.z, shape.threads,
+  const simt_launch_shape s{reinterpret_cast<const void*>(kernel),
+                            shape.grid.x,
+                            shape.grid.y,
+                            shape.grid.z,
+                            shape.threads,
                             shape.smem_bytes};
   Status status;
   status.code = static_cast<kvp_status>(

@@ -10,6 +10,7 @@
 #include "launch.h"
 #include "machine.h"
 #include "report.h"
+#include "schedule.h"
 
 namespace simt {
 namespace {
@@ -112,24 +113,13 @@ void mark(void* device, uint64_t bytes, int state) {
   arena_mark(reinterpret_cast<uint64_t>(device), bytes, region);
 }
 
-bool find_policy(const char* name, Policy* policy) {
-  constexpr const char* kNames[] = {"round-robin", "random", "starve", "pct"};
-  for (int i = 0; i < 4; i++) {
-    if (std::strcmp(name, kNames[i]) == 0) {
-      *policy = static_cast<Policy>(i);
-      return true;
-    }
-  }
-  return false;
-}
-
-bool find_copies(const char* name, Copies* copies) {
-  constexpr const char* kNames[] = {"eager", "lazy", "random"};
-  for (int i = 0; i < 3; i++) {
-    if (std::strcmp(name, kNames[i]) == 0) {
-      *copies = static_cast<Copies>(i);
-      return true;
-    }
+// The enumerator whose name this is; false if there is none.
+template <class Enum, size_t N>
+bool find_name(const char* name, const char* const (&names)[N], Enum* found) {
+  for (size_t i = 0; i < N; i++) {
+    if (std::strcmp(name, names[i]) != 0) continue;
+    *found = static_cast<Enum>(i);
+    return true;
   }
   return false;
 }
@@ -145,12 +135,12 @@ kvp_status configure(const kvp_schedule* schedule, char* err, size_t err_bytes) 
   config.sm = schedule->sm ? schedule->sm : 90;
   const char* policy = schedule->policy ? schedule->policy : "round-robin";
   const char* copies = schedule->copies ? schedule->copies : "eager";
-  if (!find_policy(policy, &config.policy)) {
+  if (!find_name(policy, kPolicyNames, &config.policy)) {
     return fail(err, err_bytes, KVP_INVALID,
                 "schedule.policy: '%.40s', one of round-robin, random, starve, pct is required",
                 policy);
   }
-  if (!find_copies(copies, &config.copies)) {
+  if (!find_name(copies, kCopiesNames, &config.copies)) {
     return fail(err, err_bytes, KVP_INVALID,
                 "schedule.copies: '%.40s', one of eager, lazy, random is required", copies);
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "arena.h"
+#include "atomic.h"
 #include "device.h"
 #include "fault.h"
 #include "machine.h"
@@ -50,12 +51,22 @@ std::string shape_error(const simt_launch_shape& s) {
 void check_shared_total() {
   uint64_t total = machine.shape.shared_bytes;
   for (const StaticShared& s : machine.statics) total += s.bytes;
-  const uint32_t limit = dev::smem_limit(machine.config.sm);
-  if (total <= limit || machine.statics.empty()) return;
-  report(
-      "limit", machine.statics.back().at,
-      format("static and dynamic shared memory together take %llu bytes, sm_%u has %u for a block",
-             static_cast<unsigned long long>(total), machine.config.sm, limit));
+  const uint64_t statics = total - machine.shape.shared_bytes;
+  if (statics == 0) return;
+  // dev::launch opts in to more than 48 KiB when the dynamic part passes half of that.
+  const bool opted_in = machine.shape.shared_bytes > dev::smem_limit_static / 2;
+  const uint32_t limit = opted_in ? dev::smem_limit(machine.config.sm) : dev::smem_limit_static;
+  const auto number = [](uint64_t n) { return static_cast<unsigned long long>(n); };
+  if (statics > dev::smem_limit_static) {
+    report("limit", machine.statics.back().at,
+           format("static shared memory takes %llu bytes, %u are possible", number(statics),
+                  dev::smem_limit_static));
+  } else if (total > limit) {
+    report("limit", machine.statics.back().at,
+           format("static and dynamic shared memory together take %llu bytes, sm_%u has %u for a "
+                  "block%s",
+                  number(total), machine.config.sm, limit, opted_in ? "" : " without opt-in"));
+  }
 }
 
 // Room that epochs have for generations: see shadow.cpp.
@@ -63,20 +74,17 @@ constexpr uint32_t kGenerationMax = (1u << 22) - 2;
 
 void run_grid() {
   const simt_launch_shape& s = machine.shape;
-  for (uint32_t z = 0; z < s.grid_z; z++) {
-    for (uint32_t y = 0; y < s.grid_y; y++) {
-      for (uint32_t x = 0; x < s.grid_x; x++) {
-        machine.block[0] = x;
-        machine.block[1] = y;
-        machine.block[2] = z;
-        if (kChecked && machine.generation >= kGenerationMax) {
-          report("limit", simt_site{0}, "more blocks than the checks can tell apart");
-          machine.abandoned = true;
-        } else {
-          run_block();
-        }
-        if (machine.abandoned) return;
-      }
+  const uint64_t blocks = uint64_t{s.grid_x} * s.grid_y * s.grid_z;
+  for (uint64_t i = 0; i < blocks && !machine.abandoned; i++) {
+    const uint64_t block = block_in_order(i, blocks);
+    machine.block[0] = static_cast<uint32_t>(block % s.grid_x);
+    machine.block[1] = static_cast<uint32_t>(block / s.grid_x % s.grid_y);
+    machine.block[2] = static_cast<uint32_t>(block / s.grid_x / s.grid_y);
+    if (kChecked && machine.generation >= kGenerationMax) {
+      report("limit", simt_site{0}, "more blocks than the checks can tell apart");
+      machine.abandoned = true;
+    } else {
+      run_block();
     }
   }
 }
@@ -118,12 +126,15 @@ int simt_launch(const simt_launch_shape* shape, void (*body)(void*), void* argum
   if (!stream_error().empty()) {  // sticky, as on a device
     return fail(err, err_bytes, KVP_DEVICE, "launch: an earlier launch failed: " + stream_error());
   }
+  machine.shape = *shape;
   const std::string wrong = shape_error(*shape);
-  if (!wrong.empty()) return fail(err, err_bytes, KVP_INVALID, wrong);
+  if (!wrong.empty()) {
+    report("limit", simt_site{0}, wrong);
+    return fail(err, err_bytes, KVP_INVALID, wrong);
+  }
   if (!stacks_reserve(shape->threads)) {
     return fail(err, err_bytes, KVP_DEVICE, "launch: no memory for the stacks of a block");
   }
-  machine.shape = *shape;
   machine.body = body;
   machine.argument = argument;
   machine.argument_bytes = argument_bytes;
@@ -134,6 +145,7 @@ int simt_launch(const simt_launch_shape* shape, void (*body)(void*), void* argum
   machine.static_used = 0;
   machine.launches++;
   machine.first_generation = machine.generation + 1;
+  if constexpr (kChecked) atomics_launch();
   schedule_launch();
   const FaultGuard guard;
   run_grid();

@@ -36,8 +36,18 @@ struct Clock;  // clock.h
 struct Warp;
 struct Mbarrier;
 
-enum class Wait : uint8_t { ready, collective, block, mbarrier, exited };
-enum class Op : uint8_t { mma_f16_f32, mma_bf16_f32, mma_f16_f16, movmatrix, shfl, vote, syncwarp };
+enum class Wait : uint8_t { ready, collective, block, named, mbarrier, exited };
+enum class Op : uint8_t {
+  mma_f16_f32,
+  mma_bf16_f32,
+  mma_f16_f16,
+  movmatrix,
+  ldmatrix,
+  shfl,
+  redux,
+  vote,
+  syncwarp
+};
 
 // One cp.async that has not landed.
 struct PendingCopy {
@@ -53,12 +63,14 @@ struct Thread {
   Wait wait = Wait::exited;
   simt_site at = 0;               // where it waits
   Mbarrier* barrier = nullptr;    // what it waits for, if Wait::mbarrier
-  uint32_t phase = 0;             // which phase of it
+  uint32_t phase = 0;             // which phase of it; the number, if Wait::named
   Clock* clock = nullptr;         // what happened before its next access (checked build)
   uint32_t groups_committed = 0;  // cp.async groups closed so far
   uint32_t groups_done = 0;       // of those, how many a wait has covered
   uint32_t last_copy_group = 0;  // of the newest cp.async, and where it was issued
   simt_site last_copy_at = 0;
+  // Atomics (checked build): what the last fence released, and what reads since acquire at the next.
+  Clock *fence = nullptr, *pending = nullptr;
   std::vector<PendingCopy> copies;
 };
 
@@ -73,6 +85,8 @@ struct alignas(64) Warp {
   mma::Tile tile;                       // operands and result of mma, filled by the lanes
   uint32_t in[kWarpSize], out[kWarpSize];  // the same for shuffles, votes and movmatrix
   uint32_t source[kWarpSize];              // lane that a shuffle reads
+  const char* row[kWarpSize];              // ldmatrix: address of a row of 8 halves
+  simt_u32x4 fragments[kWarpSize];         // and what each lane gets
   Thread* lanes = nullptr;                 // (up to 32)
   uint32_t id = 0, ready = 0, alive = 0;
   uint32_t gathering_count = 0;
@@ -94,11 +108,21 @@ struct Mbarrier {
   std::vector<Thread*> waiters;
 };
 
+// One of the 16 barriers of a block. Barrier 0 is that of __syncthreads and not used here.
+struct NamedBarrier {
+  uint32_t expected, arrived;  // threads
+  uint32_t lanes[kWarpsMax];   // which have arrived
+  simt_site at;                // the first of them
+  Clock* clock;                // what they released (checked build)
+};
+constexpr uint32_t kNamedBarriers = 16;
+
 // A bulk copy on its way.
 struct BulkCopy {
   char* to;
   const char* from;
   uint32_t bytes, landed, thread;
+  uint32_t phase;  // of the barrier, at issue
   Mbarrier* barrier;
   simt_site at;
   int64_t priority;
@@ -143,13 +167,16 @@ struct Machine {
   bool running = false, abandoned = false, descending = false;
   uint64_t static_used = 0;
   std::vector<StaticShared> statics;
+  NamedBarrier named[kNamedBarriers] = {};
   std::vector<Mbarrier> mbarriers;
   std::vector<BulkCopy> bulk;
   uint32_t copies_pending = 0;  // cp.async of all threads that have not landed
+  uint32_t polls = 0;           // atomics since something else happened
   // schedule
   uint64_t random = 0, hash = 0, steps = 0, steps_expected = 4000;
-  std::vector<uint64_t>
-      changes;  // PCT: steps at which the running warp loses its priority, descending
+  uint64_t block_stride = 1, block_offset = 0;  // order of the blocks, see block_in_order()
+  // PCT: steps at which the running warp loses its priority, descending.
+  std::vector<uint64_t> changes;
   int64_t lowest_priority = 0;
   // checked build: number of the current block or host call, and of the launch's first block
   uint32_t generation = 1, first_generation = 1;
@@ -170,9 +197,18 @@ inline bool running_fiber() { return current != nullptr; }
 // Runs the block machine.block to its end or until it is abandoned.
 void run_block();
 
-// ---- block.cpp ----
-void release_barrier();
+// Times, groups and phases that a clock can tell apart (shadow_cell.h has 18 bits for them).
+constexpr uint32_t kTimeMax = (1u << 18) - 1;
+[[noreturn]] void report_time_limit(simt_site at);
 
+// ---- barrier.cpp ----
+void barriers_start();
+// Releases __syncthreads if all threads that have not exited are there.
+void release_barrier_if_full();
+// After the last thread: named barriers that are half full.
+void barriers_check_exit();
+
+// ---- block.cpp ----
 const char* name_of(Op op);
 const char* name_of(Wait wait);
 

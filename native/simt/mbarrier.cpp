@@ -23,7 +23,7 @@ constexpr int64_t kTxMax = (1 << 20) - 1;
 
 void complete_phase_if_due(Mbarrier& b) {
   if (b.pending != 0 || b.tx != 0) return;
-  b.phase++;
+  if (++b.phase >= kTimeMax && running_fiber()) report_time_limit(b.init_at);
   b.pending = b.count;
   if constexpr (kChecked) {
     b.arriving->time[mbarrier_slot(b.index)] = b.phase;
@@ -93,12 +93,21 @@ Mbarrier& mbarrier_at(uint64_t* address, const char* what, simt_site at) {
   return *b;
 }
 
-void mbarrier_landed(Mbarrier& b, uint32_t bytes) {
+// A copy may be issued before its bytes are announced, as long as an arrival is pending that can still
+// announce them. Otherwise the phase can never complete, or a later one counts bytes that are not its.
+void mbarrier_landed(Mbarrier& b, uint32_t bytes, uint32_t phase, simt_site at) {
   b.tx -= bytes;
-  if (b.tx < 0 && b.pending == b.count && !report_again("mbarrier misuse", Place::of(b.copy_at))) {
-    report("mbarrier misuse", b.copy_at,
-           format("%lld bytes landed on mbarrier #%u in phase %u, which expects none",
-                  static_cast<long long>(-b.tx), b.index, b.phase));
+  if (phase != b.phase && !report_again("mbarrier misuse", Place::of(at))) {
+    report("mbarrier misuse", at,
+           format("%u bytes of a copy issued in phase %u of mbarrier #%u land in phase %u: fewer "
+                  "bytes were announced than copied",
+                  bytes, phase, b.index, b.phase));
+  }
+  if (b.tx < 0 && b.pending == 0 && !report_again("mbarrier misuse", Place::of(at))) {
+    report("mbarrier misuse", at,
+           format("transaction underflow: %lld bytes more than announced landed in phase %u of "
+                  "mbarrier #%u, which has no arrival pending",
+                  static_cast<long long>(-b.tx), b.phase, b.index));
   }
   complete_phase_if_due(b);
 }
@@ -125,6 +134,32 @@ void mbarriers_clear() {
   machine.mbarriers.clear();
 }
 
+namespace {
+
+void arrive(uint64_t* bar, uint32_t bytes, const char* what, simt_site at) {
+  Mbarrier& b = mbarrier_at(bar, what, at);
+  if (b.pending == 0) {
+    report_fatal(
+        "mbarrier misuse", at,
+        format("%s arrives on mbarrier #%u, whose phase %u has no arrival pending "
+               "(%lld bytes are on their way)",
+               describe_current().c_str(), b.index, b.phase, static_cast<long long>(b.tx)));
+  }
+  b.tx += bytes;
+  if (b.tx > kTxMax) {
+    report_fatal("mbarrier misuse", at,
+                 format("%s expects %lld bytes in one phase of mbarrier #%u; at most %lld are "
+                        "possible",
+                        describe_current().c_str(), static_cast<long long>(b.tx), b.index,
+                        static_cast<long long>(kTxMax)));
+  }
+  if constexpr (kChecked) clock_release(*current, b.arriving);
+  b.pending--;
+  complete_phase_if_due(b);
+  schedule_point();
+}
+
+}  // namespace
 }  // namespace simt
 
 using namespace simt;
@@ -167,33 +202,17 @@ void simt_mbar_init(uint64_t* bar, uint32_t count, simt_site at) {
   *bar = kMark + machine.mbarriers.size() - 1;
 }
 
-void simt_fence(int, simt_site) {
+void simt_fence(int kind, simt_site) {
+  if (kChecked && kind == SIMT_FENCE_PROXY_ASYNC) clock_fence_proxy(*current);
   for (Mbarrier& b : machine.mbarriers) {
     if (b.init_thread == current->id) b.fenced = true;
   }
 }
 
+void simt_mbar_arrive(uint64_t* bar, simt_site at) { arrive(bar, 0, "arrive", at); }
+
 void simt_mbar_arrive_expect_tx(uint64_t* bar, uint32_t bytes, simt_site at) {
-  Mbarrier& b = mbarrier_at(bar, "arrive.expect_tx", at);
-  if (b.pending == 0) {
-    report_fatal(
-        "mbarrier misuse", at,
-        format("%s arrives on mbarrier #%u, whose phase %u has no arrival pending "
-               "(%lld bytes are on their way)",
-               describe_current().c_str(), b.index, b.phase, static_cast<long long>(b.tx)));
-  }
-  b.tx += bytes;
-  if (b.tx > kTxMax) {
-    report_fatal("mbarrier misuse", at,
-                 format("%s expects %lld bytes in one phase of mbarrier #%u; at most %lld are "
-                        "possible",
-                        describe_current().c_str(), static_cast<long long>(b.tx), b.index,
-                        static_cast<long long>(kTxMax)));
-  }
-  if constexpr (kChecked) clock_release(*current, b.arriving);
-  b.pending--;
-  complete_phase_if_due(b);
-  schedule_point();
+  arrive(bar, bytes, "arrive.expect_tx", at);
 }
 
 void simt_mbar_wait(uint64_t* bar, uint32_t phase, simt_site at) {

@@ -11,8 +11,8 @@ namespace simt {
 // The barrier at an address, or a fatal report.
 Mbarrier& mbarrier_at(uint64_t* address, const char* what, simt_site at);
 
-// `bytes` of a copy have landed.
-void mbarrier_landed(Mbarrier& barrier, uint32_t bytes);
+// `bytes` of a copy that was issued in a phase, at a place, have landed.
+void mbarrier_landed(Mbarrier& barrier, uint32_t bytes, uint32_t phase, simt_site at);
 
 // After the last thread: bulk copies whose phase nobody waited for.
 void mbarriers_check_exit();

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "machine.h"
+#include "schedule.h"
 #include "symbol.h"
 
 namespace simt {
@@ -50,6 +51,17 @@ std::string place_text(Place place) {
   return line.line ? format("%s:%u", line.file.c_str(), line.line) : line.file;
 }
 
+// The schedule of the running launch, as kvp_schedule names it.
+std::string schedule_text() {
+  const Config& c = machine.config;
+  std::string text =
+      format("%s, copies %s, seed %llu, sm_%u", kPolicyNames[static_cast<int>(c.policy)],
+             kCopiesNames[static_cast<int>(c.copies)], static_cast<unsigned long long>(c.seed),
+             c.sm);
+  if (c.policy == Policy::starve) text += format(", starved warp %u", c.starved_warp);
+  return text;
+}
+
 void resolve_all() {
   Store& s = store();
   std::vector<uint64_t> addresses;
@@ -75,6 +87,8 @@ void resolve_all() {
     Report whole = r;
     whole.file = line.file;
     whole.line = line.line;
+    whole.text += format(" [%s%sschedule %s]", r.kernel ? symbol_name(r.kernel).c_str() : "",
+                         r.kernel ? ", " : "", r.schedule.c_str());
     const size_t at = whole.text.find(kThere);
     if (at != std::string::npos) {
       whole.text.replace(at, std::strlen(kThere), place_text(r.there));
@@ -120,6 +134,8 @@ void report(const char* kind, Place here, std::string text, Place there) {
   r.text = std::move(text);
   r.here = here;
   r.there = there;
+  r.kernel = reinterpret_cast<uint64_t>(machine.shape.kernel);
+  r.schedule = schedule_text();
   s.raw.push_back(std::move(r));
   s.stale = true;
 }

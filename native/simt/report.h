@@ -29,6 +29,8 @@ struct Report {
   uint32_t line = 0;
   uint32_t count = 1;
   Place here, there;
+  uint64_t kernel = 0;   // address of its entry point, or 0
+  std::string schedule;  // what replays it
 };
 
 constexpr const char* kThere = "@there@";

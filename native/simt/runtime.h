@@ -3,8 +3,8 @@
 //
 // Kernels reach it through device.h alone. Every call that can be reported carries its place in the
 // source as one 64-bit simt_site, so that the checks compare places with one instruction. The
-// emulator side is in position.cpp, collective.cpp, block.cpp, mbarrier.cpp, async.cpp and
-// launch.cpp.
+// emulator side is in block.cpp, barrier.cpp, collective.cpp, matrix.cpp, atomic.cpp, mbarrier.cpp,
+// copy.cpp, special.cpp and launch.cpp.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -21,8 +21,21 @@ typedef uint32_t simt_u32x4 __attribute__((vector_size(16)));
 
 enum simt_fence_kind { SIMT_FENCE_MBARRIER_INIT, SIMT_FENCE_PROXY_ASYNC };
 enum simt_vote_kind { SIMT_VOTE_BALLOT, SIMT_VOTE_ANY, SIMT_VOTE_ALL };
+enum simt_shfl_kind { SIMT_SHFL_XOR, SIMT_SHFL_UP, SIMT_SHFL_DOWN, SIMT_SHFL_INDEX };
+enum simt_redux_kind { SIMT_REDUX_ADD, SIMT_REDUX_MIN, SIMT_REDUX_MAX };
+enum simt_atomic_kind {
+  SIMT_ATOMIC_LOAD,
+  SIMT_ATOMIC_STORE,
+  SIMT_ATOMIC_ADD,
+  SIMT_ATOMIC_MIN,
+  SIMT_ATOMIC_MAX,
+  SIMT_ATOMIC_EXCHANGE,
+  SIMT_ATOMIC_COMPARE,
+  SIMT_ATOMIC_ADD_F32
+};
 
 struct simt_launch_shape {
+  const void* kernel;  // its entry point, for reports
   uint32_t grid_x, grid_y, grid_z;
   uint32_t threads;
   uint64_t shared_bytes;  // dynamic shared memory
@@ -49,16 +62,26 @@ simt_f32x4 simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2
 uint64_t simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                           uint32_t b0, uint32_t b1, simt_site at);
 uint32_t simt_movmatrix_trans(uint32_t x, simt_site at);
-uint32_t simt_shfl_xor(uint32_t v, int offset, uint32_t mask, simt_site at);
+// The results of 1, 2 or 4 matrices; `row` is the address of one row of 8 halves.
+simt_u32x4 simt_ldmatrix(int matrices, bool transposed, const void* row, simt_site at);
+uint32_t simt_shfl(int kind, uint32_t v, int operand, uint32_t mask, simt_site at);
+uint32_t simt_redux(int kind, uint32_t v, uint32_t mask, simt_site at);
 uint32_t simt_vote(int kind, bool predicate, uint32_t mask, simt_site at);
 void simt_syncwarp(uint32_t mask, simt_site at);
 
 // ---- block ----
 void simt_syncthreads(simt_site at);
 void simt_syncthreads_fresh(void* p, size_t bytes, simt_site at);
+// Named barriers: `threads` of the block, whole warps, arrive; those that wait go on together.
+void simt_barrier(uint32_t id, uint32_t threads, bool wait, simt_site at);
+
+// ---- atomics, relaxed; the value before ----
+uint32_t simt_atomic(int kind, uint32_t* p, uint32_t value, uint32_t compare, simt_site at);
+void simt_threadfence(simt_site at);
 
 // ---- asynchronous copies ----
 void simt_mbar_init(uint64_t* bar, uint32_t count, simt_site at);
+void simt_mbar_arrive(uint64_t* bar, simt_site at);
 void simt_mbar_arrive_expect_tx(uint64_t* bar, uint32_t bytes, simt_site at);
 void simt_mbar_wait(uint64_t* bar, uint32_t phase, simt_site at);
 void simt_fence(int kind, simt_site at);

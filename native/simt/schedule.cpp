@@ -2,6 +2,7 @@
 #include "schedule.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "copy.h"
 #include "report.h"
@@ -101,6 +102,10 @@ SIMT_COLD void deadlock() {
           t.phase, b.index, b.phase, b.pending, static_cast<long long>(b.tx));
     }
     text += ";";
+    if (t.wait == Wait::named) {
+      const NamedBarrier& b = machine.named[t.phase];
+      text += format(" (barrier %u, %u of %u threads)", t.phase, b.arrived, b.expected);
+    }
     first = last + 1;
   }
   text.pop_back();
@@ -147,6 +152,21 @@ void schedule_launch() {
   // Launches of one configuration differ, but each depends on nothing else than seed and number.
   machine.random = machine.config.seed * 0x9e3779b97f4a7c15u + machine.launches;
   machine.steps_expected = 4000;
+  machine.block_stride = 1;
+  machine.block_offset = 0;
+  const simt_launch_shape& s = machine.shape;
+  const uint64_t blocks = uint64_t{s.grid_x} * s.grid_y * s.grid_z;
+  if (machine.config.policy == Policy::round_robin || blocks > UINT32_MAX || blocks < 2) return;
+  const auto count = static_cast<uint32_t>(blocks);
+  machine.block_offset = draw_below(count);
+  do {
+    machine.block_stride = 1 + draw_below(count - 1);
+  } while (std::gcd(machine.block_stride, blocks) != 1);
+}
+
+uint64_t block_in_order(uint64_t index, uint64_t blocks) {
+  if (machine.block_stride == 1 && machine.block_offset == 0) return index;
+  return (index * machine.block_stride + machine.block_offset) % blocks;
 }
 
 void schedule_block() {
@@ -192,6 +212,17 @@ void yield() {
 void decide() {
   Thread* next = choose(current);
   if (next != current) switch_to(*next);
+}
+
+void pass_turn() {
+  if (!machine.bulk.empty()) land_bulk(0, UINT32_MAX);
+  const auto pick = [](uint32_t mask) {
+    return nth_bit(mask, draw_below(static_cast<uint32_t>(__builtin_popcount(mask))));
+  };
+  Warp& warp = machine.warp[pick(machine.ready_warps)];
+  Thread& next = warp.lanes[pick(warp.ready)];
+  machine.hash = (machine.hash ^ (warp.id << 5 | next.lane)) * 0x100000001b3u;
+  if (&next != current) switch_to(next);
 }
 
 Thread* first_thread() {

@@ -5,8 +5,8 @@
 //   random       another warp with probability 1/8 at every point, lanes drawn at random
 //   starve       as round-robin, but one warp runs only when no other can
 //   pct          Burckhardt et al., ASPLOS 2010: fixed random priorities, lowered at 3 random
-//   steps;
-//                finds every bug of depth d with a probability that is known
+//                steps; finds every bug of depth d with a probability that is known
+// Blocks run one after another: in order under round-robin, else in an order of the seed.
 // Copies: eager (at issue), lazy (only when nothing else can run, or a wait forces them), random
 // (any time, bulk copies also in pieces). Under pct, bulk copies have priorities too. Points of
 // decision are the collectives, barriers, copies and waits; a plain access is none.
@@ -24,6 +24,8 @@ int64_t draw_priority();  // of a bulk copy; 0 except under pct
 // Seeds the schedule of a launch, and then that of each block in it.
 void schedule_launch();
 void schedule_block();
+// Which of the launch's blocks, counted along x, then y, then z, runs as number `index`.
+uint64_t block_in_order(uint64_t index, uint64_t blocks);
 
 void make_ready(Thread& thread);
 // Marks the running thread as waiting; yield() must follow.
@@ -32,6 +34,13 @@ void set_waiting(Wait wait, simt_site at);
 void yield();
 // The thread that starts a block.
 Thread* first_thread();
+
+// For a thread that polls: some other thread that can run, or a copy, makes a step.
+void pass_turn();
+
+// Names as in kvp_schedule, by enumerator.
+constexpr const char* kPolicyNames[] = {"round-robin", "random", "starve", "pct"};
+constexpr const char* kCopiesNames[] = {"eager", "lazy", "random"};
 
 void decide();
 // A point at which another thread may be preferred to the running one.

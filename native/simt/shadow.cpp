@@ -1,9 +1,9 @@
 // shadow.cpp - see shadow.h; the cell is described in shadow_cell.h.
 //
 // Kinds of order between an earlier access and the running thread: in the same block the clock
-// decides; in another block of the same launch nothing orders them (blocks cannot wait for each
-// other here); in an earlier launch, or by the host, everything does. Shared memory of another
-// block is not the same memory.
+// decides; in another block of the same launch fences and atomics do (atomic.cpp), and nothing else;
+// in an earlier launch, or by the host, everything does. Shared memory of another block is not the
+// same memory.
 #include "shadow.h"
 
 #include <sys/mman.h>
@@ -12,10 +12,9 @@
 #include <vector>
 
 #include "arena.h"
-#include "report.h"
 #include "schedule.h"
+#include "shadow_access.h"
 #include "shadow_cell.h"
-#include "symbol.h"
 
 namespace simt {
 namespace {
@@ -23,31 +22,6 @@ namespace {
 Cell* cells = nullptr;
 uint64_t touched_end = 0;  // arena offset up to which cells may be in use
 std::vector<More> more;
-std::vector<simt_site> sites;  // places of asynchronous copies
-
-// A place in 32 bits: a site's number with the top bit set, or an offset into this library.
-constexpr uint32_t kSiteBit = 1u << 31;
-
-uint32_t pack_site(simt_site site) {
-  for (size_t i = 0; i < sites.size(); i++) {
-    if (sites[i] == site) return kSiteBit | static_cast<uint32_t>(i);
-  }
-  sites.push_back(site);
-  return kSiteBit | static_cast<uint32_t>(sites.size() - 1);
-}
-
-Place unpack_place(uint32_t packed) {
-  if (packed & kSiteBit) return Place::of(sites[packed & ~kSiteBit]);
-  return packed ? Place::code(library_start() + packed) : Place{};
-}
-
-// One access of the running thread, or of a copy that it issues.
-struct Access {
-  uint64_t write_stamp, read_stamp;
-  uint32_t lane_bit, place, size;
-  uint64_t address;  // first byte of the whole access, for reports
-  bool asynchronous;
-};
 
 Access of_thread(uint64_t address, uint32_t size, uint64_t pc) {
   const Thread& t = *current;
@@ -55,63 +29,26 @@ Access of_thread(uint64_t address, uint32_t size, uint64_t pc) {
   return {pack(machine.generation, t.id, time),
           pack(machine.generation, t.id & ~(kWarpSize - 1), time),
           1u << t.lane,
-          static_cast<uint32_t>(pc - library_start()),
-          size,
-          address,
-          false};
+          pack_code(pc),
+          size, address};
 }
 
-// ---- reports ----
-
-std::string party(uint32_t slot) {
-  const uint32_t threads = machine.threads;
-  if (slot < threads) return format("thread %u (warp %u lane %u)", slot, slot / 32, slot % 32);
-  if (slot < 2 * threads) return format("a cp.async of thread %u", slot - threads);
-  return format("a bulk copy on mbarrier #%u", slot - 2 * threads);
-}
-
-const char* verb(const Access& a, bool write) {
-  if (a.asynchronous) return write ? "issues a copy that writes" : "issues a copy that reads";
-  return write ? "writes" : "reads";
-}
-
-SIMT_COLD void bad_access(const Access& a, uint64_t offset, uint64_t flags, bool write) {
-  const uint64_t address = reinterpret_cast<uint64_t>(arena) + offset;
-  const bool barrier = (flags & kFlags) == kMbarrierFlags;
-  const bool outside = !barrier && outside_bytes(a.address, a.size) != 0;
-  const char* kind = barrier ? "mbarrier misuse" : outside ? "out of bounds" : "uninitialised read";
-  const Place here = unpack_place(a.place);
-  if (report_again(kind, here)) return;
-  report(kind, here,
-         format("%s %s %u bytes at %s%s", describe_current().c_str(), verb(a, write), a.size,
-                describe_address(barrier || !outside ? address : a.address).c_str(),
-                barrier   ? ", which is an mbarrier"
-                : outside ? ""
-                          : ", which nothing has written"));
-}
-
-SIMT_COLD void race(const Access& a, uint64_t offset, bool write, uint64_t other, bool other_write,
-                    uint32_t lanes, uint32_t place) {
-  const bool same_block = generation_of(other) == machine.generation;
-  const char* kind = same_block ? "race" : "race between blocks";
-  const Place here = unpack_place(a.place), there = unpack_place(place);
-  if (report_again(kind, here, there)) return;
-  const std::string who =
-      same_block ? party(slot_of(other) + (lanes ? lowest_lane(lanes) : 0)) : "another block";
-  report(
-      kind, here,
-      format("%s %s %s, not ordered after the %s by %s at %s", describe_current().c_str(),
-             verb(a, write), describe_address(reinterpret_cast<uint64_t>(arena) + offset).c_str(),
-             other_write ? "write" : "read", who.c_str(), kThere),
-      there);
+Access of_site(uint64_t address, uint32_t size, simt_site at) {
+  Access a = of_thread(address, size, 0);
+  a.place = pack_site(at);
+  return a;
 }
 
 // ---- order ----
 
 bool shared_offset(uint64_t offset) { return offset < kSharedBytes; }
 
+bool in_this_block(uint64_t entry) { return generation_of(entry) == machine.generation; }
+
 bool write_ordered(uint64_t entry) {
-  return time_of(entry) == 0 || ordered(*current, slot_of(entry), time_of(entry));
+  if (time_of(entry) == 0) return true;
+  if (in_this_block(entry)) return ordered(*current, slot_of(entry), time_of(entry));
+  return ordered_in_block(*current, generation_of(entry), slot_of(entry), time_of(entry));
 }
 
 // Lanes of a read entry that are not ordered before the running thread.
@@ -142,6 +79,7 @@ uint64_t flags_of_shared(uint64_t offset) {
   constexpr uint64_t kAllValid = kAllBytes << kValidShift;
   const uint64_t dynamic_end = kStaticBytes + machine.shape.shared_bytes;
   if (SIMT_LIKELY(offset >= kStaticBytes && offset + 4 <= dynamic_end)) return kAllValid;
+  if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset, 4) == 0) return kAllValid;
   uint64_t flags = 0;
   for (uint64_t byte = 0; byte < 4; byte++) {
     if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset + byte, 1) == 0) {
@@ -181,15 +119,14 @@ SIMT_COLD void renew(Cell& cell, uint64_t offset) {
     cell.write = now | flags_of_region(offset);
     return;
   }
-  if (generation_of(read) >= machine.first_generation &&
-      (time_of(read) != 0 || (read & kEarlier))) {
-    cell.read |= kEarlier;
+  if (generation_of(read) >= machine.first_generation) {
+    cell.read |= (read & kEarlier) | (time_of(read) != 0 ? bytes_of(read) : 0);
   }
   const bool this_launch = generation_of(write) >= machine.first_generation && time_of(write) != 0;
   cell.write = this_launch ? write : now | (write & kFlags);
 }
 
-bool current_cell(const Cell& cell) { return generation_of(cell.write) == machine.generation; }
+bool current_cell(const Cell& cell) { return in_this_block(cell.read); }
 
 // After a race between blocks has been reported, the word counts as written by the host.
 void settle(Cell& cell) { cell.write = pack(machine.generation, 0, 0) | (cell.write & kFlags); }
@@ -210,48 +147,78 @@ void push(Cell& cell, uint64_t entry, uint32_t lanes, uint32_t place, bool is_wr
   cell.more = static_cast<uint32_t>(more.size());
 }
 
+// An earlier write to the same bytes, against this access.
+bool check_entry(const Access& a, uint64_t offset, bool write, uint64_t entry, uint32_t place) {
+  if (a.atomic && is_atomic_slot(slot_of(entry))) return true;
+  if (!write_ordered(entry)) {
+    report_race(a, offset, write, entry, true, 0, place);
+    return false;
+  }
+  const bool plain = time_of(entry) != 0 && in_this_block(entry) &&
+                     (slot_of(entry) < 2 * machine.threads || is_atomic_slot(slot_of(entry)));
+  if (a.bulk && plain && !fenced(*current, slot_of(entry), time_of(entry))) {
+    report_missing_fence(a, offset, write, entry, place);
+  }
+  return true;
+}
+
 void check_list(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes, bool write) {
   for (const More* m = list(cell); m != nullptr; m = next(*m)) {
     if (!(bytes_of(m->entry) & bytes) || !(m->is_write || write)) continue;
     if (m->is_write) {
-      if (!write_ordered(m->entry)) race(a, offset, write, m->entry, true, 0, m->place);
+      check_entry(a, offset, write, m->entry, m->place);
     } else if (const uint32_t lanes = unordered_lanes(m->entry, m->lanes)) {
-      race(a, offset, write, m->entry, false, lanes, m->place);
+      report_race(a, offset, write, m->entry, false, lanes, m->place);
     }
   }
 }
 
-// Removes bytes that a new write supersedes from every entry of the list.
-void forget_in_list(Cell& cell, uint64_t bytes) {
+// Removes bytes that a new write supersedes from every entry of the list. An atomic supersedes no
+// other atomic.
+void forget_in_list(Cell& cell, const Access& a, uint64_t bytes) {
   bool left = false;
   for (More* m = list(cell); m != nullptr; m = next(*m)) {
-    m->entry &= ~(bytes << kBytesShift);
+    const bool kept = a.atomic && m->is_write && is_atomic_slot(slot_of(m->entry));
+    if (!kept) m->entry &= ~(bytes << kBytesShift);
     left |= bytes_of(m->entry) != 0;
   }
   if (!left) cell.more = 0;
+}
+
+// Moves what a new write does not supersede from the cell to the list.
+void keep_older_write(Cell& cell, const Access& a, uint64_t bytes) {
+  const uint64_t w = cell.write;
+  if (time_of(w) == 0 || stamp_of(w) == a.write_stamp) return;
+  const bool both_atomic = a.atomic && is_atomic_slot(slot_of(w));
+  const uint64_t kept = both_atomic ? bytes_of(w) : bytes_of(w) & ~bytes;
+  if (kept == 0) return;
+  for (More* m = list(cell); both_atomic && m != nullptr; m = next(*m)) {
+    if (!m->is_write || slot_of(m->entry) != slot_of(w) || !in_this_block(m->entry)) continue;
+    m->entry = stamp_of(w) | (bytes_of(m->entry) | kept) << kBytesShift;
+    m->place = cell.write_place;
+    return;
+  }
+  push(cell, stamp_of(w) | kept << kBytesShift, 0, cell.write_place, true);
 }
 
 // ---- one word ----
 
 void check_against_write(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes, bool write) {
   const uint64_t w = cell.write;
-  if (!current_cell(cell)) {  // written by an earlier block of this launch
-    race(a, offset, write, w, true, 0, cell.write_place);
-    settle(cell);
-  } else if ((bytes_of(w) & bytes) && !write_ordered(w)) {
-    race(a, offset, write, w, true, 0, cell.write_place);
-  }
+  if (!(bytes_of(w) & bytes)) return;
+  if (!check_entry(a, offset, write, w, cell.write_place) && !in_this_block(w)) settle(cell);
 }
 
 void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
   if (!current_cell(cell)) renew(cell, offset);
   const uint64_t w = cell.write;
   if (SIMT_UNLIKELY((valid_of(w) & initialised_of(w) & bytes) != bytes)) {
-    bad_access(a, offset, w, false);
+    report_bad_access(a, offset, w, false);
     return;
   }
   check_against_write(cell, a, offset, bytes, false);
   if (cell.more) check_list(cell, a, offset, bytes, false);
+  if (a.atomic) return;  // a relaxed load: it races with plain writes only
   const uint64_t mine = a.read_stamp | bytes << kBytesShift;
   const uint64_t r = cell.read;
   if ((r & ~kEarlier) == mine) {
@@ -276,33 +243,29 @@ void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
 void write_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
   if (!current_cell(cell)) renew(cell, offset);
   if (SIMT_UNLIKELY((valid_of(cell.write) & bytes) != bytes)) {
-    bad_access(a, offset, cell.write, true);
+    report_bad_access(a, offset, cell.write, true);
     return;
   }
   check_against_write(cell, a, offset, bytes, true);
   if (cell.more) {
     check_list(cell, a, offset, bytes, true);
-    forget_in_list(cell, bytes);
+    forget_in_list(cell, a, bytes);
   }
   const uint64_t r = cell.read;
-  if (r & kEarlier) race(a, offset, true, 0, false, 0, 0);
+  // Which block has read it is not kept: one from which nothing was acquired, so far as is known.
+  if ((r & kEarlier & bytes) && current->clock->blocks.empty()) report_race(a, offset, true, 0, false, 0, 0);
   if (cell.lanes && (bytes_of(r) & bytes)) {
     if (const uint32_t lanes = unordered_lanes(r, cell.lanes)) {
-      race(a, offset, true, r, false, lanes, cell.read_place);
+      report_race(a, offset, true, r, false, lanes, cell.read_place);
     }
     cell.read = r & ~(bytes << kBytesShift);
     if (bytes_of(cell.read) == 0) cell.lanes = 0;
   }
+  keep_older_write(cell, a, bytes);
   const uint64_t w = cell.write;
-  uint64_t kept = bytes_of(w) & ~bytes;
-  if (kept != 0 && stamp_of(w) != a.write_stamp) {
-    if (time_of(w) != 0) {
-      push(cell, stamp_of(w) | kept << kBytesShift, 0, cell.write_place, true);
-    }
-    kept = 0;
-  }
+  const uint64_t same = stamp_of(w) == a.write_stamp ? bytes_of(w) : 0;
   cell.write =
-      a.write_stamp | (kept | bytes) << kBytesShift | (w & kFlags) | bytes << kInitialisedShift;
+      a.write_stamp | (same | bytes) << kBytesShift | (w & kFlags) | bytes << kInitialisedShift;
   cell.write_place = a.place;
 }
 
@@ -310,7 +273,7 @@ template <bool write>
 void whole_access(const Access& a) {
   const uint64_t first = arena_offset(a.address);
   if (SIMT_UNLIKELY(a.size > arena_span - first)) {
-    bad_access(a, first, 0, write);
+    report_bad_access(a, first, 0, write);
     return;
   }
   for (uint64_t offset = first & ~uint64_t{3}; offset < first + a.size; offset += 4) {
@@ -358,9 +321,23 @@ void shadow_write(uint64_t address, uint32_t size, uint64_t pc) {
   whole_access<true>(of_thread(address, size, pc));
 }
 
+void shadow_read_at(uint64_t address, uint32_t size, simt_site at) {
+  whole_access<false>(of_site(address, size, at));
+}
+
+void shadow_atomic(uint64_t address, uint32_t size, int kind, simt_site at) {
+  Access a = of_site(address, size, at);
+  a.atomic = true;
+  a.write_stamp = pack(machine.generation, kAtomicSlot + current->id, current->warp->time);
+  if (kind != SIMT_ATOMIC_STORE) whole_access<false>(a);
+  if (kind != SIMT_ATOMIC_LOAD) whole_access<true>(a);
+}
+
 void shadow_async(uint64_t address, uint32_t size, bool write, const AsyncAccess& async) {
   const uint64_t stamp = pack(machine.generation, async.slot, async.time);
-  const Access a{stamp, stamp, 1, pack_site(async.at), size, address, true};
+  Access a{stamp, stamp, 1, pack_site(async.at), size, address};
+  a.asynchronous = true;
+  a.bulk = async.slot >= 2 * machine.threads;
   if (write) {
     whole_access<true>(a);
   } else {
@@ -370,9 +347,7 @@ void shadow_async(uint64_t address, uint32_t size, bool write, const AsyncAccess
 
 void shadow_mbarrier(uint64_t address, simt_site at) {
   const uint64_t offset = arena_offset(address);
-  Access a = of_thread(address, 8, 0);
-  a.place = pack_site(at);
-  whole_access<true>(a);
+  whole_access<true>(of_site(address, 8, at));
   for (Cell* cell : {&cells[offset / 4], &cells[offset / 4 + 1]}) {
     cell->write = stamp_of(cell->write) | kMbarrierFlags;
   }

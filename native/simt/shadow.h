@@ -1,17 +1,19 @@
-// shadow.h - what the checked build remembers of every word of device memory, and what it
-// concludes.
+// shadow.h - what the checked build remembers of every word of device memory, and what it concludes.
 //
 // One cell of 32 bytes for each 4-byte word: the last write, the readers since, which bytes may be
 // accessed and which hold a value. An access is compared with both by vector clocks (clock.h):
-//   out of bounds       the byte is in no allocation, in a redzone, or beyond the block's shared
-//   memory uninitialised read  nothing in this launch or before has written the byte (shared: in
-//   this block) race                the earlier access is not ordered before this one, in this
-//   schedule or another race between blocks the earlier access is of another block of the same
-//   launch
-// Sub-word accesses are exact: entries carry a mask of bytes, and what does not fit in the cell
-// goes to a list. Cells carry the generation (number of the block or host call) in which they were
-// last touched; older ones are brought up to date on first touch, so nothing is cleared between
-// blocks or cases.
+//   out of bounds        the byte is in no allocation, in a redzone, or beyond the block's shared
+//                        memory
+//   uninitialised read   nothing in this launch or before has written the byte (shared memory: in
+//                        this block)
+//   race                 the earlier access is not ordered before this one, in this schedule or
+//                        another
+//   race between blocks  the same, with an access in another block of the launch
+//   missing fence        a bulk copy follows a plain write without a proxy fence between them
+// Sub-word accesses are exact: entries carry a mask of bytes, and what does not fit in the cell goes
+// to a list. Cells carry the generation (number of the block or host call) in which they were last
+// touched; older ones are brought up to date on first touch, so nothing is cleared between blocks or
+// cases. Two atomics never race with each other.
 #pragma once
 #include <cstdint>
 
@@ -34,6 +36,9 @@ void shadow_block();
 // Checks and records an access of the kernel. `pc` is the return address into instrumented code.
 void shadow_read(uint64_t address, uint32_t size, uint64_t pc);
 void shadow_write(uint64_t address, uint32_t size, uint64_t pc);
+// The same for what the emulator does for the running thread at a place of the source.
+void shadow_read_at(uint64_t address, uint32_t size, simt_site at);
+void shadow_atomic(uint64_t address, uint32_t size, int kind, simt_site at);
 void shadow_async(uint64_t address, uint32_t size, bool write, const AsyncAccess& access);
 
 // The word pair becomes an mbarrier, which no plain access may touch.

@@ -1,10 +1,11 @@
 // shadow_cell.h - the cell of one word of device memory, and the layout of its two packed entries.
 //
 //   write  generation 22 | slot 12 | time 18 | bytes 4 | valid 4 | initialised 4
-//   read   generation 22 | slot 12 | time 18 | bytes 4 | 0       | earlier 1
+//   read   generation 22 | slot 12 | time 18 | bytes 4 | 0     4 | earlier 4
 // bytes: which of the word the entry is about. valid: which may be accessed at all. A word that is
-// an mbarrier has valid 0 and initialised 15. earlier: another block of this launch has read the
-// word. A read entry of threads names the first slot of a warp, and `lanes` says which of it: all
+// an mbarrier has valid 0 and initialised 15. earlier: the bytes that other blocks of this launch
+// have read. The generation of the read entry says for which block the cell is up to date; that of
+// the write entry may be an earlier block's of the same launch. A read entry of threads names the first slot of a warp, and `lanes` says which of it: all
 // lanes of a warp share a time (clock.h), so one entry describes the usual read of a word by many
 // lanes. The time 0 means an access before everything, by the host.
 #pragma once
@@ -30,7 +31,7 @@ struct More {
 
 constexpr int kInitialisedShift = 0, kValidShift = 4, kBytesShift = 8, kTimeShift = 12,
               kSlotShift = 30, kGenerationShift = 42;
-constexpr uint64_t kEarlier = 1;
+constexpr uint64_t kEarlier = 15;
 constexpr uint64_t kFlags = 0xff;          // valid and initialised
 constexpr uint64_t kMbarrierFlags = 0x0f;  // valid 0, initialised 15
 constexpr uint64_t kAllBytes = 15;

@@ -5,6 +5,8 @@
 # Both also hold the objects of native/mma (../mma/sources.cmake).
 set(KVPROOF_SIMT_SOURCES
   simt/arena.cpp
+  simt/atomic.cpp
+  simt/barrier.cpp
   simt/block.cpp
   simt/collective.cpp
   simt/copy.cpp
@@ -12,6 +14,7 @@ set(KVPROOF_SIMT_SOURCES
   simt/fault.cpp
   simt/fiber.cpp
   simt/launch.cpp
+  simt/matrix.cpp
   simt/mbarrier.cpp
   simt/platform.cpp
   simt/report.cpp
@@ -21,6 +24,7 @@ set(KVPROOF_SIMT_SOURCES
 set(KVPROOF_SIMT_CHECKED_SOURCES
   simt/clock.cpp
   simt/shadow.cpp
+  simt/shadow_report.cpp
   simt/tsan_abi.cpp)
 # -march=x86-64-v3 (2013 on) gives FMA and f16 conversions; emulator.cpp refuses an older processor with
 # a status. The analyses that are off: see ../mma/tile_slow.cpp.

@@ -83,6 +83,27 @@ void load_batch(const std::vector<uint64_t>& batch, const std::string& path) {
 
 }  // namespace
 
+std::string symbol_name(uint64_t address) {
+  static std::map<uint64_t, std::string> names;
+  std::string& name = names[address];
+  if (!name.empty()) return name;
+  char text[4096] = "";
+  snprintf(text, sizeof text, " -f -C %llx 2>/dev/null",
+           static_cast<unsigned long long>(address - library_start()));
+  FILE* pipe = popen(("addr2line -e " + quoted(library_path()) + text).c_str(), "r");
+  if (pipe == nullptr || fgets(text, sizeof text, pipe) == nullptr) text[0] = 0;
+  if (pipe != nullptr) pclose(pipe);
+  name = text;
+  name.resize(strcspn(name.c_str(), "\n("));
+  if (name.rfind("void ", 0) == 0) name.erase(0, 5);
+  if (name.empty() || name[0] == '?') {
+    snprintf(text, sizeof text, "+0x%llx",
+             static_cast<unsigned long long>(address - library_start()));
+    name = short_path(library_path().c_str()) + text;
+  }
+  return name;
+}
+
 uint64_t library_start() { return reinterpret_cast<uint64_t>(&__ehdr_start); }
 
 bool in_library(uint64_t address) {

@@ -18,6 +18,9 @@ struct SourceLine {
 void symbols_load(const std::vector<uint64_t>& addresses);
 const SourceLine& symbol(uint64_t address);
 
+// The name of the function that starts at an address, without its arguments.
+std::string symbol_name(uint64_t address);
+
 // A path as reports print it: from the last "native/" on, else its base name.
 std::string short_path(const char* path);
 
