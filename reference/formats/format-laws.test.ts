@@ -1,0 +1,196 @@
+// Laws that every format keeps, whatever it is: layouts are bijections of their bytes, unpack inverts
+// pack both ways, plain values come back within a step, and impossible tensors are refused by name.
+import { describe, expect, it } from 'vitest';
+import { numberTypes } from '../number-type.js';
+import { draws } from '../simulated/draw.js';
+import { type Codes, type FormatSpec, groupCount, type HeadTensor } from './format-spec.js';
+import { formatNamed, formats } from './index.js';
+
+/** Every tensor, bit width and group of a format, at a size that fills any block. */
+function tensors(f: FormatSpec): HeadTensor[] {
+  const headSize = f.headSizes[0] ?? 128;
+  const given = f.given === undefined ? {} : { given: Math.fround(0.37) };
+  return f.bits.flatMap((bits) =>
+    f.groups.flatMap((group) =>
+      (['k', 'v'] as const).map((tensor) => ({
+        ...{ tensor, tokens: 256, headSize, bits, group, input: f.inputs[0] },
+        ...given,
+      })),
+    ),
+  );
+}
+
+/** Equality of every byte; expect(...).toEqual takes seconds for arrays of this size. */
+function same(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  const bytes = (x: ArrayBufferView) => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
+  return bytes(a).equals(bytes(b));
+}
+
+function sameCodes(a: Codes, b: Codes): boolean {
+  return same(a.codes, b.codes) && same(a.scales, b.scales) && same(a.zeros, b.zeros);
+}
+
+const name = (t: HeadTensor) => `${t.tensor}, ${t.bits} bits, group ${t.group}`;
+
+function randomCodes(f: FormatSpec, t: HeadTensor): Codes {
+  const draw = draws(t.bits);
+  const groups = groupCount(f.axisOf[t.tensor], t);
+  const bits = (type: keyof typeof numberTypes) => () =>
+    Math.floor(draw.unit() * 2 ** numberTypes[type].bits);
+  return {
+    codes: Uint8Array.from({ length: t.tokens * t.headSize }, () => draw.below(2 ** t.bits)),
+    scales: Uint32Array.from({ length: groups }, bits(f.scaleType)),
+    zeros: Uint32Array.from({ length: f.zeroType ? groups : 0 }, bits(f.zeroType ?? 'f16')),
+  };
+}
+
+/** Bits of each array that places claim, one entry a bit. */
+function claimedBits(f: FormatSpec, t: HeadTensor): Map<string, Uint8Array> {
+  const claimed = new Map(
+    Object.entries(f.arrays(t)).map(([array, bytes]) => [array, new Uint8Array(bytes * 8)]),
+  );
+  const claim = (array: string, first: number, count: number) => {
+    const bits = claimed.get(array) as Uint8Array;
+    if (first < 0 || first + count > bits.length) throw new Error(`${array}: bit ${first} outside`);
+    for (let i = first; i < first + count; i++) bits[i]++;
+  };
+  for (let token = 0; token < t.tokens; token++) {
+    for (let channel = 0; channel < t.headSize; channel++) {
+      const { array, byte, shift } = f.codePlace(t, token, channel);
+      if (shift + t.bits > 8) throw new Error(`${array}: a field crosses a byte`);
+      claim(array, 8 * byte + shift, t.bits);
+    }
+  }
+  for (let index = 0; index < groupCount(f.axisOf[t.tensor], t); index++) {
+    const scale = f.scalePlace(t, index);
+    claim(scale.array, 8 * scale.byte, numberTypes[f.scaleType].bits);
+    if (f.zeroPlace === undefined || f.zeroType === null) continue;
+    const zero = f.zeroPlace(t, index);
+    claim(zero.array, 8 * zero.byte, numberTypes[f.zeroType].bits);
+  }
+  return claimed;
+}
+
+describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
+  it('states every part of its definition', () => {
+    expect(formatNamed(f.format)).toBe(f);
+    const texts = [f.source, f.verified, f.rounding, f.zero, f.dequantized, f.residual, f.map];
+    for (const text of [...texts, ...f.steps, f.axis.k, f.axis.v]) expect(text).not.toBe('');
+    for (const table of [f.types, f.degenerate, f.nonFinite]) {
+      expect(Object.keys(table).length).toBeGreaterThan(0);
+    }
+    expect(f.zeroType === null).toBe(f.zeroPlace === undefined);
+  });
+
+  it.each(tensors(f).map((t) => [name(t), t] as const))('fills its bytes once: %s', (_name, t) => {
+    for (const [array, bits] of claimedBits(f, t)) {
+      expect(bits.length, array).toBeGreaterThan(0);
+      expect(
+        bits.every((count) => count === 1),
+        array,
+      ).toBe(true);
+    }
+  });
+
+  it.each(tensors(f).map((t) => [name(t), t] as const))('unpack inverts pack: %s', (_name, t) => {
+    const codes = randomCodes(f, t);
+    const packed = f.pack(t, codes);
+    expect(sameCodes(f.unpack(t, packed), codes)).toBe(true);
+    // Every bit pattern is a legal tensor, so the other direction holds for random bytes.
+    const draw = draws(7);
+    for (const bytes of Object.values(packed)) for (const i of bytes.keys()) bytes[i] = draw.bits();
+    const again = f.pack(t, f.unpack(t, packed));
+    expect(Object.keys(again)).toEqual(Object.keys(packed));
+    for (const array of Object.keys(packed)) expect(same(again[array], packed[array])).toBe(true);
+  });
+
+  it('brings values of its own grid back within a step', () => {
+    for (const t of tensors(f)) {
+      // Random codes, a power of two as every scale and 0 as every zero.
+      const step = 2 ** -3;
+      const tensor = f.given === undefined ? t : { ...t, given: step };
+      const scale = numberTypes[f.scaleType].encode(f.format === 'nvfp4' ? 1 : step);
+      const random = randomCodes(f, t);
+      const finite = f.format.startsWith('fp8') ? 0x77 : 0xff;
+      const codes: Codes = {
+        codes: random.codes.map((code) => code & finite),
+        scales: random.scales.fill(scale),
+        zeros: random.zeros.fill(0),
+      };
+      const x = f.exact(tensor, codes);
+      expect(same(f.dequantize(tensor, codes), x)).toBe(true);
+      // Groups that do not use all codes get another scale. Rounding of codes, scales and fp16 steps
+      // together stays below one step (two at the top of e2m1).
+      const again = f.exact(tensor, f.quantize(tensor, x));
+      const limit = f.format === 'nvfp4' ? 2 * step : step;
+      const worst = x.reduce((max, value, i) => Math.max(max, Math.abs(again[i] - value)), 0);
+      if (f.format.startsWith('fp8')) expect(same(again, x)).toBe(true);
+      expect(worst).toBeLessThan(limit);
+    }
+  });
+
+  it('refuses impossible tensors by name, in one sentence', () => {
+    const t = tensors(f)[0];
+    const wrong: [string, object][] = [
+      ['tensor', { tensor: 'q' }],
+      ['bits', { bits: 3 }],
+      ['group', { group: 7 }],
+      ['input', { input: 'f64' }],
+      ['tokens', { tokens: -1 }],
+      ['tokens', { tokens: 1.5 }],
+      ['headSize', { headSize: 0 }],
+      ['given', f.given === undefined ? { given: 1 } : { given: 0 }],
+    ];
+    if (f.given !== undefined) {
+      wrong.push(
+        ['given', { given: undefined }],
+        ['given', { given: 0.1 }],
+        ['given', { given: -1 }],
+      );
+      wrong.push(['given', { given: Number.NaN }], ['given', { given: Number.POSITIVE_INFINITY }]);
+    }
+    for (const [field, change] of wrong) {
+      const bad = { ...t, ...change } as HeadTensor;
+      expect(f.error(bad), JSON.stringify(change)).toMatch(
+        new RegExp(`^${f.format}: ${field}: [^\n]+$`),
+      );
+      expect(() => f.quantize(bad, new Float64Array(0))).toThrow(RangeError);
+    }
+    expect(f.error(t)).toBeNull();
+  });
+
+  it('refuses arrays of another length, and values that its input type does not have', () => {
+    const t = tensors(f)[0];
+    const codes = randomCodes(f, t);
+    const packed = f.pack(t, codes);
+    const first = Object.keys(packed)[0];
+    const short = { ...packed, [first]: packed[first].subarray(1) };
+    expect(() => f.unpack(t, short)).toThrow(`${first}: length`);
+    expect(() => f.unpack(t, {})).toThrow(RangeError);
+    expect(() => f.pack(t, { ...codes, scales: codes.scales.subarray(1) })).toThrow(
+      'scales: length',
+    );
+    expect(() => f.exact(t, { ...codes, codes: codes.codes.subarray(1) })).toThrow('codes: length');
+    expect(() => f.quantize(t, new Float64Array(1))).toThrow('x: length');
+    const x = new Float64Array(t.tokens * t.headSize);
+    x[5] = Math.PI;
+    expect(() => f.quantize(t, x)).toThrow('x[5]: 3.14');
+  });
+
+  it('accepts a tensor without tokens', () => {
+    for (const t of tensors(f)) {
+      const empty = { ...t, tokens: 0 };
+      const codes = f.quantize(empty, new Float64Array(0));
+      expect(codes.codes.length).toBe(0);
+      expect(f.unpack(empty, f.pack(empty, codes))).toEqual(codes);
+      expect(f.dequantize(empty, codes)).toEqual(new Float64Array(0));
+    }
+  });
+});
+
+describe('the list of formats', () => {
+  it('has one entry a name, and nothing for an unknown name', () => {
+    expect(new Set(formats.map((f) => f.format)).size).toBe(formats.length);
+    expect(formatNamed('int4')).toBeNull();
+  });
+});
