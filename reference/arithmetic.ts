@@ -3,20 +3,23 @@
  *
  * A bound is a theorem only about kernels that keep the contract of their `operands`:
  *
- * folded       K and V stay codes; scales go into the other operand. With f a power of two such that
- *              the largest |q| of the row times the largest K scale of the token group, each cut down
- *              to a power of two, becomes at least 2^14:
- *                q' = RN16(RN16(f q s) 2^-w), w <= 6 (2 bits) or 4 (4 bits), codes as fp16 subnormals;
- *                score = fma(sum of codes q', k2 2^.., RN(sum of zeros q * k2 2^..)), k2 = RN(scale log2 e);
- *                P' = RN16(RN(p s) 2^(b - w)), 2^b such that the largest p s so far is at least 2^14;
+ * folded       K and V stay codes; scales go into the other operand. With f a power of two such
+ *              that the largest |q| of the row times the largest K scale of the token group, each
+ *              cut down to a power of two, becomes at least 2^14:
+ *                q' = RN16(RN16(f q s) 2^-w), w <= 6 (2 bits) or 4 (4 bits),
+ *                     codes as fp16 subnormals;
+ *                score = fma(sum of codes q', k2 2^.., RN(sum of zeros q * k2 2^..)),
+ *                        k2 = RN(scale log2 e);
+ *                P' = RN16(RN(p s) 2^(b - w)), 2^b such that the largest p s so far is >= 2^14;
  *                sums of p and of p z in f32; fp16 tail rows as `dequantized` does it.
  * dequantized  K and V become fp16 by one rounding of code * scale + zero (one fma); tensor-core
  *              products of q, K, P = RN16(p or p 2^b, b >= 0) and V.
  * dequantized-twice  the same with two roundings, one after * and one after +.
  * any          one of the three, it is not known which.
  *
- * Common to all: f32 accumulators with the arithmetic of mma.ts in any order of products; weights by
- * ex2 of a difference to a running maximum, rescaled when it grows; partial results merged likewise.
+ * Common to all: f32 accumulators with the arithmetic of mma.ts in any order of products; weights
+ * by ex2 of a difference to a running maximum, rescaled when it grows; partial results merged
+ * likewise.
  */
 export type Operands = 'folded' | 'dequantized' | 'dequantized-twice';
 
@@ -54,20 +57,24 @@ export const eta = 2 ** -25;
 export const f16NormalMin = 2 ** -14;
 
 /**
- * Relative error of ex2.approx.ftz.f32, of every float in [-126, 0]: 2^-22.7 measured on an H100 80GB
- * HBM3 (driver 580, 2026-11-24) without exception; below -126 it gives 0, at 0 exactly 1. Rounded up.
+ * Relative error of ex2.approx.ftz.f32, of every float in [-126, 0]: 2^-22.7 measured on an H100
+ * 80GB HBM3 (driver 580, 2026-11-24) without exception; below -126 it gives 0, at 0 exactly 1.
+ * Rounded up.
  */
 export const ex2Error = 1.48e-7;
 
 /**
- * Absolute error of a base-2 logarithm of the row sum: 2 ulp of the result, or of 1 if that is larger.
- * Covers the FMA polynomial of native/kernels/numerics.h and lg2.approx (2^-22.06, same measurement).
+ * Absolute error of a base-2 logarithm of the row sum: 2 ulp of the result, or of 1 if that is
+ * larger. Covers the FMA polynomial of native/kernels/numerics.h and lg2.approx (2^-22.06, same
+ * measurement).
  */
 export function log2Error(value: number): number {
   return 2 ** -22 * Math.max(1, Math.abs(value));
 }
 
-/** Largest constant for which a bound is given; beyond, a row is guarded (second orders take over). */
+/**
+ * Largest constant for which a bound is given; beyond, a row is guarded (second orders take over).
+ */
 export const guardLimit = 0.1;
 
 /** Everything that depends on the arithmetic and the length of a row only. */
@@ -81,11 +88,11 @@ export interface RowConstants {
 }
 
 /**
- * One lane adds at most tokens / sumLanes weights. Cut into S splits that is tokens / (sumLanes S), and
- * S more to merge them: a convex function of S, at most tokens / sumLanes + 17 at both ends, S = 1 and
- * S = tokens / 128, for sumLanes from 1 to 128. 40 pays those 17, 3 shuffles, 16 warps, the change of
- * units and the addition of the zero part. Merging outputs takes at most tokens / 128 splits and the
- * same 40. Splits without tokens add exact zeros.
+ * One lane adds at most tokens / sumLanes weights. Cut into S splits that is tokens / (sumLanes S),
+ * and S more to merge them: a convex function of S, at most tokens / sumLanes + 17 at both ends, S
+ * = 1 and S = tokens / 128, for sumLanes from 1 to 128. 40 pays those 17, 3 shuffles, 16 warps, the
+ * change of units and the addition of the zero part. Merging outputs takes at most tokens / 128
+ * splits and the same 40. Splits without tokens add exact zeros.
  */
 export function rowConstants(a: Arithmetic, tokens: number): RowConstants {
   const rescaleTokens = a.rescaleTokens ?? (a.operands === 'folded' ? 128 : 16);

@@ -1,10 +1,10 @@
 /**
- * L1: a proven bound of |kernel - float64| for every element of output and lse, order-free: it holds
- * for every order of tokens, products, warps, splits and merges that the declared Arithmetic allows.
- * README.md, section "Bounds", is the derivation; the names below are its names.
+ * L1: a proven bound of |kernel - float64| for every element of output and lse, order-free: it
+ * holds for every order of tokens, products, warps, splits and merges that the declared Arithmetic
+ * allows. README.md, section "Bounds", is the derivation; the names below are its names.
  *
- * The kernel's output is sum_j w^_j v^_j / sum_j w^_j with rounded weights, values and sums. Compared
- * with the shadow o~ (softmax of shadow scores over shadow values; row-weights.ts):
+ * The kernel's output is sum_j w^_j v^_j / sum_j w^_j with rounded weights, values and sums.
+ * Compared with the shadow o~ (softmax of shadow scores over shadow values; row-weights.ts):
  *   known       |o~ - o|, computed
  *   drift       weights: sum b_j |v~_j - o~| / (1 - Theta)
  *   rounding    P' to fp16, which the numerator sees and the denominator does not
@@ -12,12 +12,13 @@
  *   zeros       the f32 sum of p z (folded)
  *   merges      rescaling, changing units and merging partial outputs in f32
  *   sum         gamma_l of the sum of weights, 4 u of the division, relative to the output
- * radius is their sum, and outputBound adds the fp16 store. A sum over the kernel's weights w^ is at
- * most (sum (1 + theta_max) a~ y + tail y_max) / (1 - Theta) of the shadow's (`spread`).
+ * radius is their sum, and outputBound adds the fp16 store. A sum over the kernel's weights w^ is
+ * at most (sum (1 + theta_max) a~ y + tail y_max) / (1 - Theta) of the shadow's (`spread`).
  *
- * A row is guarded, and its bounds are NaN so that nothing passes by accident, when an operand is not
- * finite, when a scale is negative (no format has one), when a constant reaches guardLimit or when the scale leaves the range where f32 holds its
- * multiples. Without tokens output is exactly 0, lse exactly -Inf and both bounds are 0.
+ * A row is guarded, and its bounds are NaN so that nothing passes by accident, when an operand is
+ * not finite, when a scale is negative (no format has one), when a constant reaches guardLimit or
+ * when the scale leaves the range where f32 holds its multiples. Without tokens output is exactly
+ * 0, lse exactly -Inf and both bounds are 0.
  */
 import {
   type Arithmetic,
@@ -61,7 +62,9 @@ export interface BoundResult {
 /** Views of one KV head's query rows in a BoundResult. */
 type Rows = Omit<BoundResult, 'guarded'> & { readonly guarded: Uint8Array };
 
-/** Relative error of P' before the fp16 rounding's subnormals: that rounding and two f32 products. */
+/**
+ * Relative error of P' before the fp16 rounding's subnormals: that rounding and two f32 products.
+ */
 const weightError = u16 + 2 * u;
 /** Weights that ex2 flushes, f32 underflow and the clamp of 2^b: below 2^40 tokens 2^-126 65504. */
 const flushed = 2 ** -64;
@@ -87,8 +90,9 @@ interface Numerator {
 }
 
 /**
- * Truncation of the tensor core over T fused sums, whose accumulators stay below `sum`. `scaled` and
- * `scaledMax`: sum and maximum over tokens of weights times scales; codes align 2^10 above their value.
+ * Truncation of the tensor core over T fused sums, whose accumulators stay below `sum`. `scaled`
+ * and `scaledMax`: sum and maximum over tokens of weights times scales; codes align 2^10 above
+ * their value.
  */
 function productError(
   a: Arithmetic,
@@ -316,7 +320,8 @@ function raise(x: Float64Array | Uint8Array, y: Float64Array | Uint8Array): void
 
 /**
  * Float64 attention and its error bounds for a kernel with the given arithmetic.
- * q: fp16 bits, (requests, queryHeads, headSize); heads: (requests, kvHeads), the kernel's own cache.
+ * q: fp16 bits, (requests, queryHeads, headSize); heads: (requests, kvHeads), the kernel's own
+ * cache.
  */
 export function boundL1(
   p: Problem,
@@ -343,10 +348,10 @@ export function boundL1(
 }
 
 /**
- * Whether a stored fp16 value lies where a kernel's may: between the roundings of output - radius and
- * output + radius. As sharp as the bound allows, and it decides the class (finite or Inf) at the edge
- * of fp16: below 65520 a result must be finite, above it must be Inf, and between it may be either.
- * NaN never does, nor anything in a guarded row.
+ * Whether a stored fp16 value lies where a kernel's may: between the roundings of output - radius
+ * and output + radius. As sharp as the bound allows, and it decides the class (finite or Inf) at
+ * the edge of fp16: below 65520 a result must be finite, above it must be Inf, and between it may
+ * be either. NaN never does, nor anything in a guarded row.
  */
 export function admitsOutput(result: BoundResult, index: number, stored: number): boolean {
   const { output, outputRadius } = result;

@@ -5,8 +5,8 @@
  *   kResidual, vResidual (requests, 128, kvHeads, headSize); rows tokens[r] % 128 and later of a
  *   request are unspecified and never looked at
  *
- * Dequantisation is code * scale + zero in float64, and that is exact for finite parameters: the code
- * has at most 4 bits and the scale 11, and product and zero are multiples of 2^-24 below 2^21.
+ * Dequantisation is code * scale + zero in float64, and that is exact for finite parameters: the
+ * code has at most 4 bits and the scale 11, and product and zero are multiples of 2^-24 below 2^21.
  * It is the truth of what a cache says; how a kernel rounds on the way is the bound's business.
  *
  * Rows are dequantised a block at a time, because a whole head in float64 takes 16 times the memory
@@ -63,7 +63,9 @@ function requireOnePart(head: HeadCache, first: number, count: number): void {
   throw new RangeError(`rows ${first} to ${first + count}: cross the end of the records`);
 }
 
-/** Reads a kernel's cache, (requests, kvHeads) in this order. Arrays are shaped as in the header. */
+/**
+ * Reads a kernel's cache, (requests, kvHeads) in this order. Arrays are shaped as in the header.
+ */
 export function readCache(
   p: Problem,
   scheme: Scheme,
@@ -104,8 +106,8 @@ export function readCache(
 }
 
 /**
- * The bytes that a right kernel writes for k and v (sum of tokens, kvHeads, headSize). Residual rows
- * past the tail of a request are 0 here; a kernel may leave anything there.
+ * The bytes that a right kernel writes for k and v (sum of tokens, kvHeads, headSize). Residual
+ * rows past the tail of a request are 0 here; a kernel may leave anything there.
  */
 export function referenceCache(
   p: Problem,
@@ -155,8 +157,8 @@ function tailRows(head: HeadCache, residual: Uint16Array, first: number, out: Fl
 }
 
 /**
- * Keys of tokens [first, first + count) in float64, (count, headSize), into `out` or a new array. The
- * tokens are all packed or all in the tail: a block of 128 that starts at a multiple of 128 is.
+ * Keys of tokens [first, first + count) in float64, (count, headSize), into `out` or a new array.
+ * The tokens are all packed or all in the tail: a block of 128 that starts at a multiple of 128 is.
  */
 export function keyRows(
   head: HeadCache,

@@ -1,11 +1,11 @@
 /**
- * 2^x and the logarithm of a sum of powers, with stated errors.
+ * 2^x, the logarithm of a sum of powers, and tanh, with stated errors.
  *
  * The language leaves the accuracy of Math.exp and Math.log2 to the engine, so neither decides a
  * result here. exp2 uses + - * and a table of exact powers only:
  *   x = n + f, |f| <= 1/2 (exact), 2^f = sum over k <= 13 of (f ln 2)^k / k!
- * The first omitted term is below 0.3466^14 / 14! < 2^-57; the constant ln 2 has a relative error of
- * 2^-55, worth 2^-56 in the result; Horner's scheme adds less than 3 ulp because |f ln 2| < 0.35
+ * The first omitted term is below 0.3466^14 / 14! < 2^-57; the constant ln 2 has a relative error
+ * of 2^-55, worth 2^-56 in the result; Horner's scheme adds less than 3 ulp because |f ln 2| < 0.35
  * damps every earlier rounding. Stated bound: relative error at most 2^-50 (exp2Error) for
  * -1022 <= x < 1024; below that results are subnormal, with an absolute error of 2^-1074.
  * That is 2^-26 of u = 2^-24, the smallest unit that a kernel's error bound is built from.
@@ -52,4 +52,28 @@ export function log2(x: number): number {
   const scaled = x * powers[1074 - whole];
   const fraction = guess - whole;
   return guess + (scaled * exp2(-fraction) - 1) / ln2;
+}
+
+/** terms of the series of e^y - 1: 0.35^17 / 17! < 2^-70 */
+const expm1Terms = 16;
+
+/**
+ * tanh x, relative error at most 2^-48: -t / (2 + t) with t = e^y - 1, y = -2 |x|. Down to y =
+ * -0.35 t is its Taylor series (nothing cancels: its first term dominates); below, exp2 loses at
+ * most |y| 2^-52 + exp2Error relative to e^y, which is at most 2.4 t.
+ */
+export function tanh(x: number): number {
+  const y = -2 * Math.abs(x);
+  let t = -1;
+  if (y > -0.35) {
+    let series = 1;
+    for (let k = expm1Terms; k > 1; k--) series = 1 + (y / k) * series;
+    t = y * series;
+  } else if (y > -80) {
+    t = exp2(y * log2e) - 1;
+  } else if (Number.isNaN(y)) {
+    return y;
+  }
+  const magnitude = -t / (2 + t);
+  return x < 0 || Object.is(x, -0) ? -magnitude : magnitude;
 }

@@ -1,5 +1,5 @@
-// Tests of mma.ts: vectors made by another model, the rules one at a time, and that the vectors tell
-// one architecture from the other.
+// Tests of mma.ts: vectors made by another model, the rules one at a time, and that the vectors
+// tell one architecture from the other.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { f16FromF64, f16Values } from './format.js';

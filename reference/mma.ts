@@ -1,9 +1,9 @@
 /**
  * The tensor core's dot product, bit for bit: one fused sum and a table of parameters.
  *
- * One fused group takes an accumulator c and n products a_k b_k (n, F: table) and returns the next c:
- *   1. a product has exponent e(a) + e(b), not normalised; a subnormal operand has the exponent of
- *      the smallest normal number (-14 for binary16, -126 for bfloat16 and the f32 accumulator).
+ * One fused group takes an accumulator c and n products a_k b_k (n, F: table) and returns the next
+ *   c: 1. a product has exponent e(a) + e(b), not normalised; a subnormal operand has the exponent
+ *      of the smallest normal number (-14 for binary16, -126 for bfloat16 and the f32 accumulator).
  *   2. E = the largest exponent among nonzero products and a nonzero c, but not below the floor.
  *   3. every term is truncated toward zero to a multiple of 2^(E - F), then all are added exactly.
  *      c is aligned together with the products, not added later.
@@ -11,10 +11,10 @@
  *      A sum that is or becomes zero is +0. NaN, Inf - Inf and 0 * Inf give NaN.
  * A longer dot product is a chain of groups in order of k; within a group the order is immaterial.
  *
- * Provenance: the rules are those of MMA-Sim (Xie et al., arXiv:2511.10909) and of Khattak & Mikaitis
- * (arXiv:2512.07004); where the two differ (zero products, floors) an H100 decided, 0 mismatches in
- * 9.4e8 outputs (driver 580, CUDA 13.0, 2026-11-24). sm_80 and sm_89 rest on their published
- * captures from A100, A2, L40S and RTX 1000 Ada, which are ordinary values.
+ * Provenance: the rules are those of MMA-Sim (Xie et al., arXiv:2511.10909) and of Khattak &
+ * Mikaitis (arXiv:2512.07004); where the two differ (zero products, floors) an H100 decided, 0
+ * mismatches in 9.4e8 outputs (driver 580, CUDA 13.0, 2026-11-24). sm_80 and sm_89 rest on their
+ * published captures from A100, A2, L40S and RTX 1000 Ada, which are ordinary values.
  *
  * Everything is exact in float64 without BigInt: a product has at most 22 bits, a truncated term is
  * an integer below 2^(F + 2), and 17 of them stay below 2^32. This file shares nothing with

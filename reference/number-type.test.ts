@@ -1,5 +1,5 @@
-// Tests of number-type.ts: every code of the small types against its definition, every midpoint, ml_dtypes'
-// own conversions, and fma against exact integers.
+// Tests of number-type.ts: every code of the small types against its definition, every midpoint,
+// ml_dtypes' own conversions, and fma against exact integers.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { f16FromF64 } from './format.js';

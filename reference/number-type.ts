@@ -10,10 +10,12 @@
  * All roundings are to nearest, ties to even, from the float64 in one step.
  *
  * What happens above the largest value is a choice of the operation, not of the type:
- *   encode     as IEEE 754 and PyTorch do: infinity where the type has one, else NaN, else the largest
+ *   encode     as IEEE 754 and PyTorch do: infinity where the type has one, else NaN, else the
+ *              largest
  *   saturate   as cvt.rn.satfinite does: the largest finite value, infinities too
- * NaN becomes the positive NaN with all bits set (PTX's canonical NaN of each type), and the largest
- * positive value in e2m1, which is what cvt.rn.satfinite.e2m1x2 documents. Payloads are not kept.
+ * NaN becomes the positive NaN with all bits set (PTX's canonical NaN of each type), and the
+ * largest positive value in e2m1, which is what cvt.rn.satfinite.e2m1x2 documents. Payloads are not
+ * kept.
  */
 import { exponentOf, f16FromF64, f16Values, powerOfTwo } from './format.js';
 
@@ -41,8 +43,8 @@ interface Fields {
   readonly fractionBits: number;
   readonly bias: number;
   /**
-   * ieee: the largest exponent is infinity and NaN. nan: only the pattern of all ones is NaN, there is
-   * no infinity. none: every pattern is a number.
+   * ieee: the largest exponent is infinity and NaN. nan: only the pattern of all ones is NaN, there
+   * is no infinity. none: every pattern is a number.
    */
   readonly special: 'ieee' | 'nan' | 'none';
 }
@@ -196,10 +198,10 @@ export const numberTypes: Readonly<Record<NumberName, NumberType>> = {
 /**
  * a * b + c of binary32 operands, rounded once to binary32 (fma.rn.f32).
  *
- * The product of 24-bit significands is exact in float64. The sum may not be: its rounding error e is
- * recovered exactly (Knuth's TwoSum), and a sum that lost bits is made odd, which stands for "not a
- * tie" in the second rounding ("rounding to odd": Boldo and Melquiond, IEEE TC 57(4), 2008; float64
- * has 53 >= 24 + 2 bits).
+ * The product of 24-bit significands is exact in float64. The sum may not be: its rounding error e
+ * is recovered exactly (Knuth's TwoSum), and a sum that lost bits is made odd, which stands for
+ * "not a tie" in the second rounding ("rounding to odd": Boldo and Melquiond, IEEE TC 57(4), 2008;
+ * float64 has 53 >= 24 + 2 bits).
  */
 export function fmaF32(a: number, b: number, c: number): number {
   const product = a * b;

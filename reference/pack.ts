@@ -125,7 +125,10 @@ function eachParameter(
   }
 }
 
-/** A record of 128 tokens. k and v: codes (128, 128), params (128 / group, 128) and (128, 128 / group). */
+/**
+ * A record of 128 tokens. k and v: codes (128, 128), params (128 / group, 128) and (128, 128 /
+ * group).
+ */
 export function packRecord(scheme: Scheme, k: Quantized, v: Quantized): Uint8Array {
   const record = new Uint8Array(recordBytes(scheme));
   const half = record.length / 2;

@@ -1,9 +1,9 @@
 /**
  * Problem: the shape of one decode-attention call, and nothing about values or formats.
  *
- * Each request r owns tokens[r] cached tokens (0 is allowed) and one new query token. Its queryHeads
- * query heads are shared out evenly over its kvHeads KV heads (grouped-query attention): query head
- * h reads KV head floor(h / (queryHeads / kvHeads)).
+ * Each request r owns tokens[r] cached tokens (0 is allowed) and one new query token. Its
+ * queryHeads query heads are shared out evenly over its kvHeads KV heads (grouped-query attention):
+ * query head h reads KV head floor(h / (queryHeads / kvHeads)).
  *
  * Arrays over requests of different lengths are concatenated, never padded:
  *   q (requests, queryHeads, headSize)      k, v (sum of tokens, kvHeads, headSize)
@@ -44,7 +44,9 @@ export function problemError(p: Problem): string | null {
   return null;
 }
 
-/** Exclusive prefix sums of the lengths, (requests + 1): where a request's tokens start in k and v. */
+/**
+ * Exclusive prefix sums of the lengths, (requests + 1): where a request's tokens start in k and v.
+ */
 export function firstTokens(p: Problem): number[] {
   const first = [0];
   for (const tokens of p.tokens) first.push(first[first.length - 1] + tokens);

@@ -1,5 +1,5 @@
-// Tests of quantize.ts: the single-rounding claim by integers, the degenerate groups of the spec, and
-// the bits of a group worked out by hand.
+// Tests of quantize.ts: the single-rounding claim by integers, the degenerate groups of the spec,
+// and the bits of a group worked out by hand.
 import { describe, expect, it } from 'vitest';
 import { f16FromF64, f16Values, f64FromF16 } from './format.js';
 import { quantizeK, quantizeV } from './quantize.js';

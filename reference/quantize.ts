@@ -3,10 +3,11 @@
  *
  * Every step of the spec is one binary32 operation. Here it is a float64 operation followed by one
  * Math.fround, and that is the correctly rounded binary32 result although it rounds twice: for
- * operands of p = 24 bits, +, -, * and / rounded to at least 2p + 2 = 50 bits and then to p bits give
- * the same as one rounding (Figueroa, "When is double rounding innocuous?", SIGNUM 30(3), 1995;
- * float64 has 53). No binary32 result here is subnormal: x has binary16 values, so a difference is 0
- * or at least 2^-24, the inverse lies in [3 / 131008, 15 * 2^24], a product is 0 or above 2^-41.
+ * operands of p = 24 bits, +, -, * and / rounded to at least 2p + 2 = 50 bits and then to p bits
+ * give the same as one rounding (Figueroa, "When is double rounding innocuous?", SIGNUM 30(3),
+ * 1995; float64 has 53). No binary32 result here is subnormal: x has binary16 values, so a
+ * difference is 0 or at least 2^-24, the inverse lies in [3 / 131008, 15 * 2^24], a product is 0 or
+ * above 2^-41.
  *
  * Not here: dequantisation (cache.ts) and the place of a code in a word (pack.ts).
  */

@@ -1,10 +1,10 @@
 /**
  * Scores of a query row to weights: exact, shadow, and how far a kernel's weights can drift.
  *
- * Scores are base-2 exponents t_j. The shadow is the same attention with the roundings that are known
- * (the shift of score-bound.ts, fp16 keys); a kernel is compared with the shadow, and the shadow
- * with the exact result. A kernel's weight of token j is a_j (1 + tau_j) times a factor that all tokens
- * of the row share and that cancels, and |tau_j| <= theta_j = e^(E_j) - 1 with
+ * Scores are base-2 exponents t_j. The shadow is the same attention with the roundings that are
+ * known (the shift of score-bound.ts, fp16 keys); a kernel is compared with the shadow, and the
+ * shadow with the exact result. A kernel's weight of token j is a_j (1 + tau_j) times a factor that
+ * all tokens of the row share and that cancels, and |tau_j| <= theta_j = e^(E_j) - 1 with
  *   E_j = ln 2 (e_j + 4 u |x_j|) + (1 + R) ex2Error + ln 2 common
  *   e_j      error of the score, in exponents (passed in)
  *   x_j      t_j - max t: the difference to the running maximum and the arguments of the rescales
@@ -73,8 +73,8 @@ function normalize(values: Float64Array): { max: number; sum: number } {
 }
 
 /**
- * In place: scores -> exact weights a_j, shadows -> shadow weights, errors (e_j) -> a_j theta_j of the
- * shadow. All (tokens), tokens > 0; scores and shadows are base-2 exponents.
+ * In place: scores -> exact weights a_j, shadows -> shadow weights, errors (e_j) -> a_j theta_j of
+ * the shadow. All (tokens), tokens > 0; scores and shadows are base-2 exponents.
  */
 export function weighRow(
   a: Arithmetic,

@@ -8,10 +8,10 @@
  * and `magnitude`, to which the roundings in f32 that follow are relative.
  *
  * chainError is the lemma of one fused sum (mma.ts) applied to T = ceil(products / n) of them in a
- * chain, in any order of products. A term is truncated to a multiple of the quantum 2^(E - F), so it
- * loses less than that, and nothing if its lowest bit is not below. E never exceeds the exponent of
- * the largest product or partial sum. T - 1 sums truncate the accumulator that they start from, and T
- * round toward zero, by less than an ulp of a partial sum.
+ * chain, in any order of products. A term is truncated to a multiple of the quantum 2^(E - F), so
+ * it loses less than that, and nothing if its lowest bit is not below. E never exceeds the exponent
+ * of the largest product or partial sum. T - 1 sums truncate the accumulator that they start from,
+ * and T round toward zero, by less than an ulp of a partial sum.
  */
 import { type Arithmetic, eta, f16NormalMin, u16 } from './arithmetic.js';
 import { exponentOf, powerOfTwo, significand11 } from './format.js';
@@ -23,10 +23,14 @@ export interface GroupTerms {
   readonly magnitude: number;
 }
 
-/** Partial sums in f32 exceed the exact ones by less than this, as long as chains err below 2^-8. */
+/**
+ * Partial sums in f32 exceed the exact ones by less than this, as long as chains err below 2^-8.
+ */
 const drift = 1 + 2 ** -8;
 
-/** 2^exponent, but never out of the float64 range: the error of an empty sum is 0 for all purposes. */
+/**
+ * 2^exponent, but never out of the float64 range: the error of an empty sum is 0 for all purposes.
+ */
 function power(exponent: number): number {
   return powerOfTwo(Math.max(exponent, -900));
 }
@@ -37,8 +41,9 @@ function chainExponent(product: number, partialSum: number): number {
 }
 
 /**
- * Error of a chain of fused sums. products: terms of the chain; truncated: how many of them can lose
- * bits; exponent: E; partialSum: bound of the magnitude of every exact partial sum, in any order.
+ * Error of a chain of fused sums. products: terms of the chain; truncated: how many of them can
+ * lose bits; exponent: E; partialSum: bound of the magnitude of every exact partial sum, in any
+ * order.
  */
 export function chainError(
   a: Arithmetic,
@@ -54,7 +59,9 @@ export function chainError(
   );
 }
 
-/** A chain about whose products only the sum of magnitudes (subnormals raised to 2^-14) is known. */
+/**
+ * A chain about whose products only the sum of magnitudes (subnormals raised to 2^-14) is known.
+ */
 export function plainChainError(a: Arithmetic, products: number, magnitudes: number): number {
   return chainError(a, products, products, exponentOf(drift * magnitudes), magnitudes);
 }
@@ -66,7 +73,9 @@ export function rowExponent(q: Float64Array): number {
   return Math.max(exponentOf(max), -24);
 }
 
-/** Sums of q_i z_i over the zeros z of a group: a chain of its own, with q kept at full precision. */
+/**
+ * Sums of q_i z_i over the zeros z of a group: a chain of its own, with q kept at full precision.
+ */
 function zeroChain(
   a: Arithmetic,
   q: Float64Array,

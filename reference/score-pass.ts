@@ -1,10 +1,10 @@
 /**
- * First pass of the bound: exact scores, shadow scores and score errors of all tokens and queries of
- * one KV head, as base-2 exponents t = c q.k with c = softmaxScale log2 e.
+ * First pass of the bound: exact scores, shadow scores and score errors of all tokens and queries
+ * of one KV head, as base-2 exponents t = c q.k with c = softmaxScale log2 e.
  *
- * error_j = |c| (terms of score-bound.ts + 4 u magnitude_j). The 4 u: the rounded c (1.22 u: log2 e to
- * f32 and the product), the products with it, their sum; a kernel that multiplies by the scale and by
- * log2 e one after the other needs one more. 2^-44 pays this file's own float64 sums.
+ * error_j = |c| (terms of score-bound.ts + 4 u magnitude_j). The 4 u: the rounded c (1.22 u: log2 e
+ * to f32 and the product), the products with it, their sum; a kernel that multiplies by the scale
+ * and by log2 e one after the other needs one more. 2^-44 pays this file's own float64 sums.
  */
 import { type KnownArithmetic, u } from './arithmetic.js';
 import { dotRows } from './attention.js';

@@ -6,7 +6,9 @@ import { f16NormalMin, type Operands } from './arithmetic.js';
 import type { HeadCache } from './cache.js';
 import { f16Round, f16Values } from './format.js';
 
-/** Blocks of rows that a pass works in, (128, headSize) each; one set serves all heads of a call. */
+/**
+ * Blocks of rows that a pass works in, (128, headSize) each; one set serves all heads of a call.
+ */
 export interface Scratch {
   readonly rows: Float64Array;
   readonly shadowRows: Float64Array;
@@ -39,7 +41,8 @@ export function keyShadow(
     out.set(codes);
     return;
   }
-  // One table of rounded values for each channel and group: 2^bits roundings instead of one a token.
+  // One table of rounded values for each channel and group: 2^bits roundings instead of one a
+  // token.
   const levels = 2 ** bits;
   const table = new Float64Array(levels * headSize);
   for (let t = 0; t < count; t++) {
@@ -87,7 +90,9 @@ export function roundedValues(
   }
 }
 
-/** |x|, but at least the smallest normal fp16 unless 0: the exponent by which a tensor core aligns. */
+/**
+ * |x|, but at least the smallest normal fp16 unless 0: the exponent by which a tensor core aligns.
+ */
 export function alignedMagnitudes(x: Float64Array, out: Float64Array): void {
   for (let i = 0; i < x.length; i++) {
     const magnitude = Math.abs(x[i]);

@@ -1,18 +1,22 @@
 /**
  * Second pass of the bound: sums over the values of one KV head, for all its queries.
  *
- * With a_j the exact and a~_j the shadow's weights (each of sum 1), b_j = a~_j theta_j the drift, v the
- * exact and v~ the shadow's values (row-weights.ts, shadow-rows.ts), for each query and channel d:
+ * With a_j the exact and a~_j the shadow's weights (each of sum 1), b_j = a~_j theta_j the drift, v
+ * the exact and v~ the shadow's values (row-weights.ts, shadow-rows.ts), for each query and channel
+ * d:
  *   output      sum a_j v_jd
  *   shadow      sum a~_j v~_jd over packed tokens, and over the tail
  *   deviation   sum b_j |v~_jd - mean_d|, mean_d over the block of j; with centres and driftOf of
  *               each block this bounds sum b_j |v~_jd - x_d| for any x, by the triangle inequality
  *   magnitude   sum max(a~_j, 2^-14 a~max) |v~_jd|, |v~| at least 2^-14: of products that reach the
- *               tensor core as fp16 times fp16. u16 times this also pays fp16 weights that are subnormal.
- * and for each query and channel group, over packed tokens (s, z: scale and zero of token and group):
+ *               tensor core as fp16 times fp16. u16 times this also pays fp16 weights that are
+ *               subnormal.
+ * and for each query and channel group, over packed tokens (s, z: scale and zero of token and
+ * group):
  *   zero        sum a~_j z_j        zeroMagnitude  sum a~_j |z_j|
  *   scaled      sum a~_j s_j        scaledMax      max a~_j s_j          scaleMax  max s_j
- * shadow - zero over packed tokens is sum a~_j s_j c_jd >= 0, which the bound needs and gets for free.
+ * shadow - zero over packed tokens is sum a~_j s_j c_jd >= 0, which the bound needs and gets for
+ * free.
  */
 import { f16NormalMin, type KnownArithmetic } from './arithmetic.js';
 import { addWeightedRows } from './attention.js';

@@ -1,14 +1,15 @@
 /**
- * What BitDecoding's two formats and record128 share: the statement and the arithmetic of one group,
- * which is quantize.ts's, and the layout of V.
+ * What BitDecoding's two formats and record128 share: the statement and the arithmetic of one
+ * group, which is quantize.ts's, and the layout of V.
  *
- * Source: BitDecoding main e829b5a, csrc/bit_decode/src: include/qpack.h (arithmetic), flash_fwd_kernel.h
- * compute_qpack_1rowblock (parameter places), include/kernel_traits.h (tiles: 16 x 128 x 16, four warps
- * along N, so the registers that become the fields of one word lie 32 rows apart).
+ * Source: BitDecoding main e829b5a, csrc/bit_decode/src: include/qpack.h (arithmetic),
+ * flash_fwd_kernel.h compute_qpack_1rowblock (parameter places), include/kernel_traits.h (tiles: 16
+ * x 128 x 16, four warps along N, so the registers that become the fields of one word lie 32 rows
+ * apart).
  *
- * A register fragment of mma.m16n8k16's B operand holds, of each 16 elements along K (channels of K,
- * tokens of V), those with index 8 hi + 2 c + lo: c is the lane's number in its quad. The functions
- * below write that decomposition as i, hi, c, lo.
+ * A register fragment of mma.m16n8k16's B operand holds, of each 16 elements along K (channels of
+ * K, tokens of V), those with index 8 hi + 2 c + lo: c is the lane's number in its quad. The
+ * functions below write that decomposition as i, hi, c, lo.
  */
 import { f16Round } from '../format.js';
 import { f16 } from '../number-type.js';
@@ -85,10 +86,11 @@ export function fieldPlace(bits: number, word: number, field: number): Place {
 }
 
 /**
- * Words of V, (tokens, headSize * bits / 16). 4 bits: field j of word p is channel 32 j + p. 2 bits: a
- * word has 8 fields and a row 16 words; field j is channel 16 j + p. That is our choice: the kernel
- * (main) reads fields 4 to 7 of 2-bit V from the registers of the next 16 tokens, and two of its four
- * warps, which hold channels 16 to 31 of every 32, do not store at all, so no map describes its bytes.
+ * Words of V, (tokens, headSize * bits / 16). 4 bits: field j of word p is channel 32 j + p. 2
+ * bits: a word has 8 fields and a row 16 words; field j is channel 16 j + p. That is our choice:
+ * the kernel (main) reads fields 4 to 7 of 2-bit V from the registers of the next 16 tokens, and
+ * two of its four warps, which hold channels 16 to 31 of every 32, do not store at all, so no map
+ * describes its bytes.
  */
 export function rowPlace(t: HeadTensor, token: number, channel: number): Place {
   const words = (t.headSize * t.bits) / 16;
@@ -96,9 +98,9 @@ export function rowPlace(t: HeadTensor, token: number, channel: number): Place {
 }
 
 /**
- * Params of V: half2, (headSize / group, tokens); each 128 tokens: 64 half2 of scales, then 64 of zeros.
- * With P groups in a row and token = 16 i + 8 hi + 2 c + lo of its 128, group g: half `lo` of
- *   row 8 i + 4 floor(j / P) + c, column j mod P, j = 2 g + hi
+ * Params of V: half2, (headSize / group, tokens); each 128 tokens: 64 half2 of scales, then 64 of
+ * zeros. With P groups in a row and token = 16 i + 8 hi + 2 c + lo of its 128, group g: half `lo`
+ *   of row 8 i + 4 floor(j / P) + c, column j mod P, j = 2 g + hi
  * which for P = 1 is simply row token / 2.
  */
 export function valueParameterPlace(t: HeadTensor, index: number, zero: boolean): Place {

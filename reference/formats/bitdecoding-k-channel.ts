@@ -1,11 +1,12 @@
 /**
- * BitDecoding k-channel: K in groups of tokens of one channel, V in groups of channels of one token, 4
- * or 2 bits, as its packing kernel writes them (sources in bitdecoding-arithmetic.ts).
+ * BitDecoding k-channel: K in groups of tokens of one channel, V in groups of channels of one
+ * token, 4 or 2 bits, as its packing kernel writes them (sources in bitdecoding-arithmetic.ts).
  *
  * Shapes of one KV head, with B tokens to a block (128 at 4 bits, 256 at 2) and P = B / group:
- *   K words   uint16 (tokens bits / 16, 128). Word 32 b + p of channel d, field j: token B b + 32 j + p
- *   K params  half2 (tokens / group, 128); each row of a block's P: 64 scales, then 64 zeros. Channel
- *             16 i + 8 hi + 2 c + lo, group g of its block: half `lo` of
+ *   K words   uint16 (tokens bits / 16, 128). Word 32 b + p of channel d, field j:
+ *               token B b + 32 j + p
+ *   K params  half2 (tokens / group, 128); each row of a block's P: 64 scales, then 64 zeros.
+ *             Channel 16 i + 8 hi + 2 c + lo, group g of its block: half `lo` of
  *               row P b + j mod P, column 8 i + 4 floor(j / P) + c, j = 2 g + hi
  *   V words, V params: bitdecoding-arithmetic.ts
  * Release builds compile groups of 128 and 32; 64 is the same arithmetic and the same formulas.
@@ -55,7 +56,7 @@ export const bitdecodingKChannel: FormatSpec = defineFormat({
     v: 'group consecutive channels of one token',
   },
   axisOf: { k: 'channel', v: 'token' },
-  map: 'K: field j of word p of a block is token 32 j + p; V: channel 32 j + p (16 j + p at 2 bits)',
+  map: 'field j of word p is K token 32 j + p of a block, V channel 32 j + p (2 bits: 16 j + p)',
   shapeError: blockError,
   arrays: (t) => ({
     words: wordBytes(t),

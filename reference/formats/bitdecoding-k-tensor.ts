@@ -1,19 +1,21 @@
 /**
  * BitDecoding k-tensor: K and V in groups of channels of one token (sources and V in
- * bitdecoding-arithmetic.ts). The kernel exists in the source (quant_Ktensor, dequantize_Ktensor) but
- * no release dispatches to it.
+ * bitdecoding-arithmetic.ts). The kernel exists in the source (quant_Ktensor, dequantize_Ktensor)
+ * but no release dispatches to it.
  *
  * K at 4 bits, one KV head, blocks of 128 tokens; the code is packed along tokens and its words lie
  * where words of 4 channels would, because the register tile goes through a copy meant for the
  * transposed tensor. With channel = 16 k + c16, token = 128 b + 32 j + r:
- *   K words   uint16 (tokens, 32). Field j of word 16 floor(k / 4) + c16 of row 128 b + 32 (k mod 4) + r
- *   K params  half2 (128 / group, tokens), P = 128 / group. Group g of that token: with n = P j + g,
- *             half n mod 2 of row 128 b + 32 floor(m / P) + r, column m mod P, m = floor(n / 2); zeros
- *             64 rows further on
- * dequantize_Ktensor reads words at 8 floor(k / 4) + k mod 4 + 4 b of a 256-token tile, which agrees.
+ *   K words   uint16 (tokens, 32). Field j of
+ *               row 128 b + 32 (k mod 4) + r, word 16 floor(k / 4) + c16
+ *   K params  half2 (128 / group, tokens), P = 128 / group. Group g of that token: half n mod 2 of
+ *               row 128 b + 32 floor(m / P) + r, column m mod P, n = P j + g, m = floor(n / 2)
+ *             zeros 64 rows further on
+ * dequantize_Ktensor reads words at 8 floor(k / 4) + k mod 4 + 4 b of a 256-token tile, which
+ * agrees.
  *
- * 2 bits: quant_Ktensor has 4 bits only. Here 2-bit K is laid out like 2-bit V (words and params): our
- * choice, as the format has no original.
+ * 2 bits: quant_Ktensor has 4 bits only. Here 2-bit K is laid out like 2-bit V (words and params):
+ * our choice, as the format has no original.
  */
 import {
   bitdecodingArithmetic,
@@ -57,7 +59,7 @@ export const bitdecodingKTensor: FormatSpec = defineFormat({
   format: 'bitdecoding-k-tensor',
   source: 'github.com/DD-DuDa/BitDecoding, main e829b5a, csrc/bit_decode/src',
   verified:
-    'layout derived from the source and from its dequantiser; the original is not compiled in any ' +
+    'layout derived from the source and from its dequantiser; the original is compiled in no ' +
     'release and was not run; 2-bit K has no original',
   bits: [4, 2],
   axis: {

@@ -1,5 +1,5 @@
-// Tests of the two BitDecoding formats: places worked out by following one thread of the packing kernel
-// through its loops, and the arithmetic against quantize.ts.
+// Tests of the two BitDecoding formats: places worked out by following one thread of the packing
+// kernel through its loops, and the arithmetic against quantize.ts.
 import { describe, expect, it } from 'vitest';
 import { f16FromF64, f16Values } from '../format.js';
 import { quantizeK, quantizeV } from '../quantize.js';
@@ -16,7 +16,9 @@ function tensor(change: Partial<HeadTensor>): HeadTensor {
 
 const word = (place: Place) => [place.byte >> 1, 8 * (place.byte & 1) + place.shift];
 
-/** The registers of one thread: (token, channel) of register `e` of step (n, k), B operand, 4 warps. */
+/**
+ * The registers of one thread: (token, channel) of register `e` of step (n, k), B operand, 4 warps.
+ */
 function element(thread: number, n: number, k: number, e: number): [number, number] {
   const [warp, lane] = [thread >> 5, thread & 31];
   const alongN = 32 * n + 8 * warp + (lane >> 2);
@@ -92,7 +94,8 @@ describe('bitdecoding-k-channel', () => {
       for (const group of [128, 64, 32]) {
         const t = tensor({ bits, group, tokens: 2 * block });
         const groups = block / group;
-        // scales_k(m, i): register m % 4 of group m / 4, step i; two halves make the half2 j = m / 2.
+        // scales_k(m, i): register m % 4 of group m / 4, step i; two halves make the half2 j = m /
+        // 2.
         function* entries(): Generator<[number, number, number, number, number]> {
           for (let thread = 0; thread < 128; thread++) {
             for (let m = 0; m < 4 * groups; m++) {

@@ -1,6 +1,6 @@
 /**
- * From a FormatDefinition (format-spec.ts) to the whole FormatSpec: checks, and the loops over groups,
- * fields and parameters that all formats share. Knows no format.
+ * From a FormatDefinition (format-spec.ts) to the whole FormatSpec: checks, and the loops over
+ * groups, fields and parameters that all formats share. Knows no format.
  *
  * Fields never cross a byte in any format of this folder, so bytes are addressed directly and the
  * byte order of the machine does not matter.

@@ -1,5 +1,6 @@
-// Laws that every format keeps, whatever it is: layouts are bijections of their bytes, unpack inverts
-// pack both ways, plain values come back within a step, and impossible tensors are refused by name.
+// Laws that every format keeps, whatever it is: layouts are bijections of their bytes, unpack
+// inverts pack both ways, plain values come back within a step, and impossible tensors are refused
+// by name.
 import { describe, expect, it } from 'vitest';
 import { numberTypes } from '../number-type.js';
 import { draws } from '../simulated/draw.js';
@@ -119,8 +120,8 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
       };
       const x = f.exact(tensor, codes);
       expect(same(f.dequantize(tensor, codes), x)).toBe(true);
-      // Groups that do not use all codes get another scale. Rounding of codes, scales and fp16 steps
-      // together stays below one step (two at the top of e2m1).
+      // Groups that do not use all codes get another scale. Rounding of codes, scales and fp16
+      // steps together stays below one step (two at the top of e2m1).
       const again = f.exact(tensor, f.quantize(tensor, x));
       const limit = f.format === 'nvfp4' ? 2 * step : step;
       const worst = x.reduce((max, value, i) => Math.max(max, Math.abs(again[i] - value)), 0);

@@ -1,8 +1,8 @@
 /**
  * FormatSpec: everything about one cache format, as text for people and as functions for machines.
  *
- * A format is applied to a HeadTensor: K or V of one KV head, (tokens, headSize), whose tokens fill the
- * format's blocks (a residual window, where a system has one, stays outside). The steps are
+ * A format is applied to a HeadTensor: K or V of one KV head, (tokens, headSize), whose tokens fill
+ * the format's blocks (a residual window, where a system has one, stays outside). The steps are
  *   quantize    values -> Codes        codes and parameters in a canonical order, no layout
  *   pack        Codes -> Packed        the bytes as the original system lays them out
  *   unpack      Packed -> Codes        the inverse of pack
@@ -11,9 +11,9 @@
  * Attention is judged against `exact`: how a kernel rounds on the way is the business of the bound.
  *
  * A file of this folder states one format as a FormatDefinition: a quantiser for one group, a
- * dequantiser for one code, and the place of each code and parameter. define-format.ts makes the rest,
- * so packing and unpacking cannot disagree. No NaN or Inf is special to that code: the policy of a
- * format is what its own arithmetic does with them, and its tests say so.
+ * dequantiser for one code, and the place of each code and parameter. define-format.ts makes the
+ * rest, so packing and unpacking cannot disagree. No NaN or Inf is special to that code: the policy
+ * of a format is what its own arithmetic does with them, and its tests say so.
  *
  * Not here: pages and several heads, which are strides that say nothing about a format.
  */
@@ -52,7 +52,9 @@ export interface Codes {
 /** Named arrays of bytes as they lie in memory, little endian. */
 export type Packed = Readonly<Record<string, Uint8Array>>;
 
-/** Where a field or a parameter lies: its lowest byte, and in a field its lowest bit of that byte. */
+/**
+ * Where a field or a parameter lies: its lowest byte, and in a field its lowest bit of that byte.
+ */
 export interface Place {
   readonly array: string;
   readonly byte: number;

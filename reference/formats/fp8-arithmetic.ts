@@ -1,6 +1,6 @@
 /**
- * What the fp8 formats share: 8-bit floats with a scale that is given (calibrated, or 1), never derived
- * from the values.
+ * What the fp8 formats share: 8-bit floats with a scale that is given (calibrated, or 1), never
+ * derived from the values.
  *
  * Source: vLLM csrc/quantization/w8a8/fp8 (scaled_convert: __nv_cvt_float_to_fp8 of x / scale with
  * __NV_SATFINITE), FlashInfer and FlashAttention-3 (descales). PyTorch's own cast differs above the

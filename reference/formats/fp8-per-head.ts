@@ -1,6 +1,6 @@
 /**
- * fp8 with one scale for each request and KV head: FlashAttention-3's k_descale and v_descale, (batch,
- * kv heads) in fp32. Arithmetic and layout: fp8-arithmetic.ts.
+ * fp8 with one scale for each request and KV head: FlashAttention-3's k_descale and v_descale,
+ * (batch, kv heads) in fp32. Arithmetic and layout: fp8-arithmetic.ts.
  */
 import { e4m3, e5m2 } from '../number-type.js';
 import { defineFormat } from './define-format.js';

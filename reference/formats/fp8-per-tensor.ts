@@ -1,6 +1,7 @@
 /**
- * fp8 with one scale for K and one for V of a whole layer: vLLM's and FlashInfer's kv_cache_dtype fp8.
- * vLLM uses a scale of 1 where the checkpoint has none. Arithmetic and layout: fp8-arithmetic.ts.
+ * fp8 with one scale for K and one for V of a whole layer: vLLM's and FlashInfer's kv_cache_dtype
+ * fp8. vLLM uses a scale of 1 where the checkpoint has none. Arithmetic and layout:
+ * fp8-arithmetic.ts.
  */
 import { e4m3, e5m2 } from '../number-type.js';
 import { defineFormat } from './define-format.js';

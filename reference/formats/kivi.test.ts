@@ -1,5 +1,5 @@
-// Tests of kivi.ts: groups worked out by hand from new_pack.py, its packing loop written again, and what
-// the fp16 steps do at their limits.
+// Tests of kivi.ts: groups worked out by hand from new_pack.py, its packing loop written again, and
+// what the fp16 steps do at their limits.
 import { describe, expect, it } from 'vitest';
 import { f16Round } from '../format.js';
 import { draws } from '../simulated/draw.js';
@@ -84,7 +84,8 @@ describe('kivi', () => {
             expect(words[row * (64 / perWord) + w]).toBe(expected);
           }
         }
-        // scale: (channels, groups) for K, (tokens, groups) for V; canonical order is (groups, channels)
+        // scale: (channels, groups) for K, (tokens, groups) for V; canonical order is (groups,
+        // channels)
         const scales = new Uint16Array(packed.scale.buffer);
         expect([scales[0], scales[1], scales[2]]).toEqual(name === 'k' ? [0, 64, 1] : [0, 1, 2]);
       }

@@ -1,19 +1,21 @@
 /**
- * KIVI: K per channel in groups of tokens, V per token in groups of channels, 2 or 4 bits, asymmetric.
+ * KIVI: K per channel in groups of tokens, V per token in groups of channels, 2 or 4 bits,
+ * asymmetric.
  *
- * Source: github.com/jy-yuan/KIVI 876b4d2, quant/new_pack.py, triton_quantize_and_pack_along_last_dim
- * (what models/llama_kivi.py calls), unpack_and_dequant_*cache for the dequantiser. All arithmetic is
- * PyTorch's on fp16 tensors: each operation once in fp32 and rounded to fp16, which for + - * / is the
- * correctly rounded fp16 result (24 >= 2 * 11 + 2). PyTorch divides by a Python number as a product
- * with its fp32 reciprocal; for (mx - mn) / 3 and / 15 that gives the same fp16, since no such quotient
- * comes closer than 2^-16 relative to a midpoint.
+ * Source: github.com/jy-yuan/KIVI 876b4d2, quant/new_pack.py,
+ * triton_quantize_and_pack_along_last_dim (what models/llama_kivi.py calls),
+ * unpack_and_dequant_*cache for the dequantiser. All arithmetic is PyTorch's on fp16 tensors: each
+ * operation once in fp32 and rounded to fp16, which for + - * / is the correctly rounded fp16
+ * result (24 >= 2 * 11 + 2). PyTorch divides by a Python number as a product with its fp32
+ * reciprocal; for (mx - mn) / 3 and / 15 that gives the same fp16, since no such quotient comes
+ * closer than 2^-16 relative to a midpoint.
  *
- * Layout of one KV head: int32 words, feature i at bit bits * i, consecutive along the group's axis:
- *   K codes (headSize, tokens bits / 32), scale and mn (headSize, tokens / group)
+ * Layout of one KV head: int32 words, feature i at bit bits * i, consecutive along the group's
+ *   axis: K codes (headSize, tokens bits / 32), scale and mn (headSize, tokens / group)
  *   V codes (tokens, headSize bits / 32), scale and mn (tokens, headSize / group)
  *
- * A NaN is cast to int32, which C leaves undefined: a GPU gives 0, as here. An x86 CPU gives the word
- * 0x80000000, which the packer shifts into the sign bit and into its neighbours.
+ * A NaN is cast to int32, which C leaves undefined: a GPU gives 0, as here. An x86 CPU gives the
+ * word 0x80000000, which the packer shifts into the sign bit and into its neighbours.
  */
 import { f16Round } from '../format.js';
 import { f16, roundHalfEven } from '../number-type.js';

@@ -1,16 +1,17 @@
 /**
- * llama.cpp q4_0: blocks of 32 channels of a token, one fp16 scale, codes with an implicit zero of 8.
+ * llama.cpp q4_0: blocks of 32 channels of a token, one fp16 scale, codes with an implicit zero of
+ * 8.
  *
  * Source: github.com/ggml-org/ggml d99724f, src/ggml-quants.c quantize_row_q4_0_ref and
- * dequantize_row_q4_0; src/ggml-cuda/cpy-utils.cuh quantize_f32_q4_0_block is the same text. Vectors
- * of the CPU function: corpus/vectors/formats (compiled without fma: a build that contracts
+ * dequantize_row_q4_0; src/ggml-cuda/cpy-utils.cuh quantize_f32_q4_0_block is the same text.
+ * Vectors of the CPU function: corpus/vectors/formats (compiled without fma: a build that contracts
  * x * id + 8.5 rounds once and can differ by one code at a boundary).
  *
  * Block of 18 bytes: d (fp16), then 16 bytes: byte j holds element j in the low nibble and element
  * j + 16 in the high one.
  *
- * A float that no int8 holds (NaN, or Inf where 1 / d overflows) is undefined in C; here it gives 0 as
- * x86's conversion does. For NaN a GPU gives 0 as well.
+ * A float that no int8 holds (NaN, or Inf where 1 / d overflows) is undefined in C; here it gives 0
+ * as x86's conversion does. For NaN a GPU gives 0 as well.
  */
 import { f16 } from '../number-type.js';
 import { defineFormat } from './define-format.js';

@@ -3,11 +3,11 @@
  *
  * Source: github.com/ggml-org/ggml d99724f, src/ggml-quants.c quantize_row_q8_0_ref and
  * dequantize_row_q8_0; src/ggml-cuda/cpy-utils.cuh quantize_f32_q8_0_block is the same for numbers.
- * Vectors of the CPU function: corpus/vectors/formats. Its x86 and ARM versions are another format in
- * the details: the inverse is 127 / amax and ties go to even.
+ * Vectors of the CPU function: corpus/vectors/formats. Its x86 and ARM versions are another format
+ * in the details: the inverse is 127 / amax and ties go to even.
  *
- * NaN follows the CUDA version (fmaxf drops it, its own code is 0); the C version's macro lets a NaN
- * reset the running maximum, which depends on the order.
+ * NaN follows the CUDA version (fmaxf drops it, its own code is 0); the C version's macro lets a
+ * NaN reset the running maximum, which depends on the order.
  *
  * Block of 34 bytes: d (fp16), then 32 int8.
  */

@@ -1,14 +1,15 @@
 /**
- * NVFP4: e2m1 in blocks of 16 channels of a token, an e4m3 scale for each block and an fp32 scale over
- * all of them, which is given (amax / (6 * 448) by custom).
+ * NVFP4: e2m1 in blocks of 16 channels of a token, an e4m3 scale for each block and an fp32 scale
+ * over all of them, which is given (amax / (6 * 448) by custom).
  *
  * Source: FlashInfer csrc/fp4_kv_quantization.cu @0c33fb7, csrc/fp4_kv_dequantization.cu @04c4c51.
  * rcp.approx.ftz (1 ulp) is an exact reciprocal here, so a block scale or code beside a rounding
- * boundary can differ by one. The conversion to e2m1 exists on sm_100 and newer only. With bf16 input
- * the original's maximum is order-dependent in the presence of NaN; here a NaN loses, as for fp16.
+ * boundary can differ by one. The conversion to e2m1 exists on sm_100 and newer only. With bf16
+ * input the original's maximum is order-dependent in the presence of NaN; here a NaN loses, as for
+ * fp16.
  *
- * Layout of one KV head: codes uint8 (tokens, headSize / 2), the even channel in the low nibble; scales
- * e4m3 (tokens, headSize / 16), linear. Some kernels want V's scales swizzled: not here.
+ * Layout of one KV head: codes uint8 (tokens, headSize / 2), the even channel in the low nibble;
+ * scales e4m3 (tokens, headSize / 16), linear. Some kernels want V's scales swizzled: not here.
  */
 import { e2m1, e4m3, numberTypes } from '../number-type.js';
 import { defineFormat } from './define-format.js';

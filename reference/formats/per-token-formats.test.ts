@@ -1,5 +1,5 @@
-// Tests of the formats with one scale for a token of a head: QServe ZINT4, TurboMind u4 and u8, vLLM
-// int8. Groups worked out by hand, layouts written out, and what becomes of degenerate groups.
+// Tests of the formats with one scale for a token of a head: QServe ZINT4, TurboMind u4 and u8,
+// vLLM int8. Groups worked out by hand, layouts written out, and what becomes of degenerate groups.
 import { describe, expect, it } from 'vitest';
 import { f16Round } from '../format.js';
 import { e2m1, e4m3, e5m2 } from '../number-type.js';

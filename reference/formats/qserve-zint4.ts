@@ -1,5 +1,6 @@
 /**
- * QServe (omniserve) ZINT4: 4 bits with a zero in code units, one scale and zero for a token of a head.
+ * QServe (omniserve) ZINT4: 4 bits with a zero in code units, one scale and zero for a token of a
+ * head.
  *
  * Source: github.com/mit-han-lab/omniserve 02b2925, kernels/csrc/fused_attention:
  * fused_attention_fine_grained/fine_grained_common/applyBiasRopeUpdateKVCache.h (parameters),
@@ -7,11 +8,12 @@
  * convert_from_4bit_kv_cache).
  *
  * The steps are IEEE here. The build uses --use_fast_math, whose divisions may be 2 ulp off in fp32
- * before they are rounded to fp16, and contracts x * inverse + zero to one fma, which is stated below:
- * a code beside a rounding boundary can differ from the original by one.
+ * before they are rounded to fp16, and contracts x * inverse + zero to one fma, which is stated
+ * below: a code beside a rounding boundary can differ from the original by one.
  *
- * Layout of one KV head: codes uint8 (tokens, headSize / 2), the even channel in the low nibble; scales
- * and zeros fp16 (tokens). In a page: codes of all heads, then scales [head][token], then zeros.
+ * Layout of one KV head: codes uint8 (tokens, headSize / 2), the even channel in the low nibble;
+ * scales and zeros fp16 (tokens). In a page: codes of all heads, then scales [head][token], then
+ * zeros.
  */
 import { f16Round } from '../format.js';
 import { f16, fmaF32 } from '../number-type.js';

@@ -2,9 +2,10 @@
  * record128, the layout of this project's kernels (../pack.ts), as a FormatSpec: BitDecoding
  * k-channel's arithmetic in records of 128 tokens whose words are tensor-core fragments.
  *
- * One tensor's half of a record is a stage: words, then params. A cache holds, record by record, K's
- * stage and then V's; here stages of one tensor lie one after the other. The formulas are those of the
- * header of pack.ts, written again for one element at a time; the test holds the two together.
+ * One tensor's half of a record is a stage: words, then params. A cache holds, record by record,
+ * K's stage and then V's; here stages of one tensor lie one after the other. The formulas are those
+ * of the header of pack.ts, written again for one element at a time; the test holds the two
+ * together.
  */
 import { recordBytes } from '../pack.js';
 import { recordTokens, type Scheme } from '../scheme.js';

@@ -1,6 +1,6 @@
 /**
- * Steps that quantisers share: extremes of a group as CUDA's min and max give them, and conversions of
- * a float to an integer as the hardware does them.
+ * Steps that quantisers share: extremes of a group as CUDA's min and max give them, and conversions
+ * of a float to an integer as the hardware does them.
  */
 import { roundHalfEven } from '../number-type.js';
 
@@ -10,9 +10,9 @@ export interface Extremes {
 }
 
 /**
- * Minimum and maximum with the rules of PTX min and max, fminf and fmaxf on a GPU: a NaN loses against
- * a number, and -0 lies below +0. `start`: what the accumulators hold first; without it, the first
- * element, so that a group of NaN gives NaN.
+ * Minimum and maximum with the rules of PTX min and max, fminf and fmaxf on a GPU: a NaN loses
+ * against a number, and -0 lies below +0. `start`: what the accumulators hold first; without it,
+ * the first element, so that a group of NaN gives NaN.
  */
 export function extremes(x: Float64Array, start?: Extremes): Extremes {
   let min = start ? start.min : Number.NaN;

@@ -2,10 +2,10 @@
  * vLLM int8_per_token_head: int8 with one fp32 scale for a token of a head, symmetric.
  *
  * Source: github.com/vllm-project/vllm, vllm/v1/attention/ops/triton_reshape_and_cache_flash.py
- * (_reshape_cache_per_token_head) with the rounding of pull request 45361: before it, codes were cut
- * toward zero by the store. Divisions are IEEE here; Triton's fp32 division is approximate (2 ulp), so
- * a code beside a rounding boundary can differ by one. The kernel has no dequantiser: attention folds
- * the scale into scores and weights.
+ * (_reshape_cache_per_token_head) with the rounding of pull request 45361: before it, codes were
+ * cut toward zero by the store. Divisions are IEEE here; Triton's fp32 division is approximate (2
+ * ulp), so a code beside a rounding boundary can differ by one. The kernel has no dequantiser:
+ * attention folds the scale into scores and weights.
  *
  * Layout of one KV head: rows of headSize int8 and then the scale, fp32, (tokens, headSize + 4).
  */

@@ -1,5 +1,6 @@
 /**
- * Inputs that push a bound: one KV head and one query row of a named kind. Each kind aims at a term.
+ * Inputs that push a bound: one KV head and one query row of a named kind. Each kind aims at a
+ * term.
  */
 import { type HeadCache, readCache, referenceCache } from '../cache.js';
 import { f16FromF64, powerOfTwo } from '../format.js';

@@ -1,5 +1,6 @@
 /**
- * A decode kernel that dequantises to fp16 first, simulated for one query row: an FA2-like schedule.
+ * A decode kernel that dequantises to fp16 first, simulated for one query row: an FA2-like
+ * schedule.
  *
  * Keys and values become fp16 by one rounding (one fma), or by two (multiply, then add); scores are
  * f32 sums of the tensor core; blocks of tokens update a running maximum; weights are

@@ -2,8 +2,8 @@
  * A decode kernel that folds scales into the other operand, simulated for one query row.
  *
  * It does what native/kernels/decode.cu describes: codes as fp16 subnormals, q' and P' in fp16 with
- * powers of two, records dealt to warps, a running maximum for each warp, merges of warps and splits.
- * It was written from that description for the tests of bound.ts and is slow and plain.
+ * powers of two, records dealt to warps, a running maximum for each warp, merges of warps and
+ * splits. It was written from that description for the tests of bound.ts and is slow and plain.
  */
 import type { HeadCache } from '../cache.js';
 import { exponentOf, f16Round, f16Values, powerOfTwo } from '../format.js';

@@ -1,10 +1,10 @@
 /**
  * Scalar arithmetic of the simulated kernels: binary32 by Math.fround, and a faulty exponential.
  *
- * These kernels exist to attack the bounds, so every rounding that hardware leaves open is a choice:
- * ex2 errs by up to its whole stated error, at random, always one way, or against the sign of a hash.
- * fma rounds twice (float64, then binary32); that differs from one rounding in rare ties only and
- * stays within u (1 + 2^-28), which the bounds' slack pays.
+ * These kernels exist to attack the bounds, so every rounding that hardware leaves open is a
+ * choice: ex2 errs by up to its whole stated error, at random, always one way, or against the sign
+ * of a hash. fma rounds twice (float64, then binary32); that differs from one rounding in rare ties
+ * only and stays within u (1 + 2^-28), which the bounds' slack pays.
  */
 import { exp2 } from '../exp.js';
 import type { Draw } from './draw.js';
