@@ -1,6 +1,6 @@
 // Tests of exp.ts against 2^x in 200-bit fixed point.
 import { describe, expect, it } from 'vitest';
-import { exp2, exp2Error, log2 } from './exp.js';
+import { exp2, exp2Error, log2, tanh } from './exp.js';
 import { draws } from './simulated/draw.js';
 
 const one = 1n << 200n;
@@ -74,5 +74,24 @@ describe('log2', () => {
     const corrected = log2(3e5);
     Math.log2 = engine;
     expect(Math.abs(corrected - exact)).toBeLessThanOrEqual(2 ** -48);
+  });
+});
+
+describe('tanh', () => {
+  it('is within 2^-48 of the engine, whose own error is far smaller than that', () => {
+    for (let i = -4000; i <= 4000; i++) {
+      const x = (i * 0.0101) ** 3;
+      const expected = Math.tanh(x);
+      const limit = (2 ** -48 + 2 ** -51) * Math.abs(expected);
+      if (!(Math.abs(tanh(x) - expected) <= limit)) expect(tanh(x), `of ${x}`).toBe(expected);
+    }
+  });
+
+  it('keeps what is exact: tiny arguments, signs, the limits, NaN', () => {
+    expect([tanh(2 ** -40), tanh(-(2 ** -1000)), tanh(0)]).toEqual([2 ** -40, -(2 ** -1000), 0]);
+    expect(Object.is(tanh(-0), -0)).toBe(true);
+    const inf = Number.POSITIVE_INFINITY;
+    expect([tanh(50), tanh(-1e300), tanh(inf), tanh(-inf)]).toEqual([1, -1, 1, -1]);
+    expect(tanh(Number.NaN)).toBeNaN();
   });
 });

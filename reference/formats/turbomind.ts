@@ -6,9 +6,9 @@
  * the same templates with other rounding steps.
  *
  * fdividef is approximate (2 ulp) in the original and correctly rounded here: a scale or an inverse
- * whose fp32 value lies that close to an fp16 midpoint may differ by one fp16 ulp (1 / scale comes as
- * close as 2^-22: 2113 * 1985 = 2^22 + 1). code * scale + zero is written with mul.f16 and add.f16
- * without a rounding modifier, which ptxas fuses: one rounding.
+ * whose fp32 value lies that close to an fp16 midpoint may differ by one fp16 ulp (1 / scale comes
+ * as close as 2^-22: 2113 * 1985 = 2^22 + 1). code * scale + zero is written with mul.f16 and
+ * add.f16 without a rounding modifier, which ptxas fuses: one rounding.
  *
  * Layout of one KV head: codes uint32 (tokens, headSize / 8) at 4 bits, fields from low to high
  * channels 0 2 4 6 1 3 5 7 of each 8; uint8 (tokens, headSize) at 8 bits; params fp16 (tokens, 2):
