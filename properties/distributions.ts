@@ -67,13 +67,18 @@ function standOut(drawing: Drawing, row: Row, x: Float64Array, position: number)
   fill(x, (channel) => (large ? 16 * sign(head, channel) : normal(key, channel)));
 }
 
+/** Key of the block of 32 x 32 (token, channel) that an element lies in. */
+function blockKey(drawing: Drawing, row: Row, channel: number): Key {
+  const request = derive(derive(drawing.key, row.request), row.head);
+  const band = derive(derive(request, 0x62616e64), Math.floor(row.position / BLOCK));
+  return derive(band, Math.floor(channel / BLOCK));
+}
+
 /** Blocks of 32 x 32 that have nothing in common with their neighbours. */
 function patchwork(drawing: Drawing, row: Row, x: Float64Array): void {
   const key = rowKey(drawing.key, row);
-  const request = derive(derive(drawing.key, row.request), row.head);
-  const band = derive(derive(request, 0x62616e64), Math.floor(row.position / BLOCK));
   fill(x, (channel) => {
-    const block = derive(band, Math.floor(channel / BLOCK));
+    const block = blockKey(drawing, row, channel);
     const n = normal(key, channel);
     const inBlock = (row.position % BLOCK) * BLOCK + (channel % BLOCK);
     switch (word(block, 0) & 7) {
@@ -93,6 +98,34 @@ function patchwork(drawing: Drawing, row: Row, x: Float64Array): void {
         return n;
     }
   });
+}
+
+/**
+ * Blocks alternate along the axis of the groups: one value throughout, or small with one outlier.
+ */
+function outlierGroup(drawing: Drawing, row: Row, x: Float64Array): void {
+  const key = rowKey(drawing.key, row);
+  fill(x, (channel) => {
+    const place = alongGroup(drawing, row, channel);
+    const block = blockKey(drawing, row, channel);
+    if (Math.floor(place / BLOCK) & 1) return below(block, 0, 17) - 8;
+    // One outlier in a group of the block: for each line across the axis its own place.
+    const across = drawing.groupsAlongTokens ? channel : row.position;
+    const outlier = below(derive(block, across % BLOCK), 1, BLOCK) === place % BLOCK;
+    return outlier ? 1024 * sign(block, 2 + (across % BLOCK)) : normal(key, channel) / 16;
+  });
+}
+
+/** Powers of two from 2^-24 to 2^15. */
+const BINADES = 40;
+
+/** Any fp16 number, every exponent as often as any other. */
+function anyExponent(key: Key, channel: number): number {
+  const w = word(key, channel);
+  let power = 1 / 16777216;
+  for (let i = (w >>> 1) % BINADES; i > 0; i--) power *= 2;
+  const value = power * (1 + (w >>> 22) / 1024);
+  return w & 1 ? value : -value;
 }
 
 const NON_FINITE = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -148,6 +181,16 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
       return n * n * n;
     });
   },
+  /** Every magnitude that fp16 has, in every group. */
+  'all-exponents': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => anyExponent(key, channel));
+  },
+  /** +0 and -0 in one group (for scales up to 2^15 this rounds to a zero with its sign). */
+  'signed-zero': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => sign(key, channel) / 2199023255552);
+  },
   /** About one channel in 16 is 32 times as large and biased, as in trained K caches. */
   'outlier-channels': (d, r, x) => {
     const key = rowKey(d.key, r);
@@ -163,6 +206,25 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   needle: (d, r, x) => {
     const place = derive(derive(d.key, r.request), 0x6e64 + r.head);
     standOut(d, r, x, Math.floor((word(place, 0) / 0x100000000) * r.tokens));
+  },
+  /** One token, by request and head, 2048 times as large: as V it drowns the rest. */
+  'huge-token': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    const place = derive(derive(d.key, r.request), 0x68746f6b + r.head);
+    const huge = Math.floor((word(place, 0) / 0x100000000) * r.tokens) === r.position;
+    fill(x, (channel) => normal(key, channel) * (huge ? 2048 : 1));
+  },
+  /** A group with one outlier beside a constant one: parameters taken from the neighbour. */
+  'outlier-group': outlierGroup,
+  /** Subnormal blocks beside blocks near overflow: products and sums over all of fp16. */
+  extremes: (d, r, x) => {
+    const key = rowKey(d.key, r);
+    fill(x, (channel) => {
+      const w = word(key, channel);
+      const large = word(blockKey(d, r, channel), 0) & 1;
+      if (large) return (w & 1 ? 1 : -1) * (32768 + 32 * (w >>> 22));
+      return (below(key, channel, 2047) - 1023) / 16777216;
+    });
   },
   /** Neighbouring groups that differ in everything: parameters taken from the wrong place. */
   patchwork,

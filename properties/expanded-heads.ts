@@ -29,7 +29,7 @@ export const expandedHeads: Property = {
     'With a copy of its KV head for every query head, results stay: the same bits where the ' +
     'kernel promises that heads do not matter to each other, else within their bounds.',
   blind: 'Errors that do not depend on how many query heads share a KV head; ratio 1.',
-  oneIn: 4,
+  oneIn: 8,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs } = judgement;

@@ -40,7 +40,7 @@ export const headOrder: Property = {
     'When KV heads change places with their query heads, and query heads within a KV head, every ' +
     'result moves along: with the same bits where promised, else within its bound.',
   blind: 'Whatever is wrong for every head alike; cases with one query head.',
-  oneIn: 2,
+  oneIn: 4,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs } = judgement;

@@ -11,7 +11,7 @@ export const history: Property = {
   statement:
     'The same bits after a larger and a smaller problem have run on the same kernel as before.',
   blind: 'State that every run leaves behind alike; effects that need thousands of runs.',
-  oneIn: 4,
+  oneIn: 8,
 
   judge(judgement: Judgement): Verdict {
     if (!judgement.kernel.capabilities.deterministic) return notDeterministic;

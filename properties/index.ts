@@ -75,6 +75,15 @@ export {
   multiplyAdds,
   tensorElements,
 } from './case.js';
+export {
+  allCoverageCells,
+  type CellSpace,
+  coverageCells,
+  LENGTH_CLASSES,
+  lengthClass,
+  RATIO_CLASSES,
+  ratioClass,
+} from './coverage-cell.js';
 export { judgementOf } from './judgement.js';
 export type {
   Capabilities,

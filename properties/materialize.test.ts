@@ -4,7 +4,7 @@ import { f64FromF16 } from '../reference/format.js';
 import { quantizeK, quantizeV } from '../reference/quantize.js';
 import { CASE_SCHEMA, type Case, type TensorName } from './case.js';
 import { materialize, noSource, type SourceTensor, type TensorSource } from './materialize.js';
-import { DISTRIBUTIONS, encodeF16, type Recipe } from './recipe.js';
+import { DISTRIBUTIONS, type Distribution, encodeF16, type Recipe } from './recipe.js';
 
 const HEAD_SIZE = 128;
 
@@ -196,5 +196,51 @@ describe('code-lm', () => {
       kind: 'error',
       message: 'case.tensors.q: code-lm: no tensor source was given',
     });
+  });
+});
+
+describe('values that cross', () => {
+  const scalesOf = (distribution: Distribution, tensor: 'k' | 'v', tokens = 256) => {
+    const c = caseOf(draw(distribution), { tokens: [tokens] });
+    const quantize = tensor === 'k' ? quantizeK : quantizeV;
+    const { scales } = quantize(c.scheme, inputsOf(c)[tensor], tokens, HEAD_SIZE);
+    return Array.from(scales, f64FromF16);
+  };
+
+  it('outlier-group puts constant groups beside groups with one outlier, along both axes', () => {
+    const v = scalesOf('outlier-group', 'v'); // (tokens, 4)
+    v.forEach((scale, i) => {
+      if (i % 2 === 1) expect(scale).toBe(0);
+      else expect(15 * scale).toBeGreaterThan(1000);
+    });
+    const k = scalesOf('outlier-group', 'k'); // (8, channels)
+    k.forEach((scale, i) => {
+      if (Math.floor(i / HEAD_SIZE) % 2 === 1) expect(scale).toBe(0);
+      else expect(15 * scale).toBeGreaterThan(1000);
+    });
+  });
+
+  it('huge-token has one token a head that is larger than all others together', () => {
+    const { v } = inputsOf(caseOf(draw('huge-token'), { tokens: [200] }));
+    const sizes = Array.from({ length: 200 }, (_, t) => {
+      const row = v.subarray(t * HEAD_SIZE, (t + 1) * HEAD_SIZE);
+      return row.reduce((sum, bits) => sum + Math.abs(f64FromF16(bits)), 0);
+    });
+    const largest = Math.max(...sizes);
+    expect(largest).toBeGreaterThan(sizes.reduce((sum, x) => sum + x, 0) - largest);
+  });
+
+  it('extremes holds subnormal numbers beside the largest', () => {
+    const all = values(inputsOf(caseOf(draw('extremes'))).k).map(Math.abs);
+    const small = all.filter((x) => x < 2 ** -14).length / all.length;
+    const large = all.filter((x) => x >= 2 ** 15).length / all.length;
+    expect(small + large).toBe(1);
+    expect(Math.min(small, large)).toBeGreaterThan(0.2);
+  });
+
+  it('all-exponents has every exponent of fp16, signed-zero both zeros', () => {
+    const bits = inputsOf(caseOf(draw('all-exponents'), { tokens: [512] })).k;
+    expect(new Set(bits.map((x) => (x >> 10) & 31)).size).toBe(31);
+    expect(new Set(inputsOf(caseOf(draw('signed-zero'))).k)).toEqual(new Set([0, 0x8000]));
   });
 });

@@ -50,7 +50,7 @@ export const neighbourContent: Property = {
     'With NaN in the tensors of other requests and heads, a result stays: the same bits where ' +
     'the kernel promises that, else within its bound.',
   blind: 'Reads across a border whose value is not used; memory that belongs to no request.',
-  oneIn: 2,
+  oneIn: 4,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs } = judgement;

@@ -15,7 +15,7 @@ export const paddingContent: Property = {
     'The same bits whether outputs, workspace and the rows behind the last token held zeros, ' +
     'huge numbers or NaN before.',
   blind: 'Padding that is read and multiplied by an exact zero; memory of other owners.',
-  oneIn: 4,
+  oneIn: 8,
 
   judge(judgement: Judgement): Verdict {
     if (!judgement.kernel.capabilities.deterministic) return notDeterministic;

@@ -41,7 +41,7 @@ export const queryScale: Property = {
     'Queries times 2^k with the softmax scale times 2^-k give the same bits if the kernel ' +
     'declares its arithmetic, else results within the same bounds.',
   blind: 'Errors that scale along with the scores; queries with subnormal elements.',
-  oneIn: 2,
+  oneIn: 4,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs, kernel } = judgement;

@@ -47,7 +47,7 @@ function undeclared(c: Case, capabilities: Capabilities): Beyond[] {
       ...{ rule: 'axis', asked: `K by ${kAxis}`, case: withScheme({ kAxis }) },
     })),
     ...absent(
-      ['bitdecoding', 'kivi', ''],
+      ['bitdecoding', 'kivi', 'int4'],
       all((f) => [f.format]),
     ).map((format) => ({
       ...{ rule: 'format', asked: `the format "${format}"`, case: withScheme({ format }) },

@@ -12,7 +12,7 @@ export const requestOrder: Property = {
     'When the requests of a batch change places, every result moves along: with the same bits ' +
     'where the kernel promises batch invariance and splits are pinned, else within its bound.',
   blind: 'Whatever is wrong at every position alike; batches of one request.',
-  oneIn: 2,
+  oneIn: 4,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs } = judgement;

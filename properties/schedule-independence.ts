@@ -31,7 +31,7 @@ export const scheduleIndependence: Property = {
   statement:
     'On an emulator, every schedule of warps and of asynchronous copies gives the same bits.',
   blind: 'Schedules that were not tried; races that do not change a value (memory-laws sees them).',
-  oneIn: 2,
+  oneIn: 4,
 
   judge(judgement: Judgement): Verdict {
     const { emulated, deterministic } = judgement.kernel.capabilities;

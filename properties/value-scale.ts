@@ -126,7 +126,7 @@ export const valueScale: Property = {
     'V times 2^k gives the output times 2^k, bit for bit where the kernel folds its scales, and ' +
     'leaves lse and the codes as they are.',
   blind: 'Errors that scale along with V; groups whose scale is subnormal in fp16.',
-  oneIn: 2,
+  oneIn: 4,
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs, kernel } = judgement;

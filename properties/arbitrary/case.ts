@@ -9,10 +9,11 @@ import fc from 'fast-check';
 import { CASE_SCHEMA, type Case } from '../case.js';
 import type { Capabilities } from '../kernel.js';
 import { LIMITS } from '../parse-case.js';
-import type { Recipe } from '../recipe.js';
 import { anyProblem, type ProblemSpace, problemArbitrary } from './problem.js';
 import { anyRecipe, type RecipeSpace, recipeArbitrary } from './recipe.js';
+import { related } from './related.js';
 import { anyFormats, schemeArbitrary } from './scheme.js';
+import { drawSwarm, type Thin, wholeSwarm } from './swarm.js';
 import { Choice, Whole, Widened, weighted } from './whole.js';
 
 export interface CaseSpace {
@@ -51,22 +52,25 @@ function records(
   problem: ProblemSpace,
   formats: Capabilities['formats'],
   recipes: RecipeSpace,
+  thin: Thin = wholeSwarm,
 ): fc.Arbitrary<Case> {
-  const recipe = recipeArbitrary(recipes);
+  const recipe = recipeArbitrary({ ...recipes, thin });
+  const scaleWeights = thin(SOFTMAX_WEIGHTS);
+  const splitWeights = thin(SPLIT_WEIGHTS);
   const isScale = (value: unknown) => typeof value === 'number' && Number.isFinite(value);
   const plain = { noNullPrototype: true } as const;
   return fc.record(
     {
       schema: fc.constant(CASE_SCHEMA),
-      problem: problemArbitrary(problem),
-      scheme: schemeArbitrary(formats),
+      problem: problemArbitrary({ ...problem, thin }),
+      scheme: schemeArbitrary(formats, thin),
       tensors: fc.record({ q: recipe, k: recipe, v: recipe }, plain),
       options: fc.record(
         {
-          softmaxScale: new Choice(SOFTMAX_SCALES, SOFTMAX_WEIGHTS, isScale),
+          softmaxScale: new Choice(SOFTMAX_SCALES, scaleWeights, isScale),
           splits: new Whole({
             ...{ min: 0, max: LIMITS.splits, edges: SPLITS },
-            draw: (random) => weighted(random, SPLITS, SPLIT_WEIGHTS),
+            draw: (random) => weighted(random, SPLITS, splitWeights),
           }),
         },
         plain,
@@ -91,16 +95,30 @@ export function caseArbitrary(
     tokensMax: Math.min(space.tokensMax, capabilities.tokensMax),
     multiplyAddsMax: space.multiplyAddsMax,
   };
-  const narrow = records(problem, capabilities.formats, space);
-  return new Widened(narrow.map(fromOneModel), anyCase);
+  return new Widened(new Drawn(problem, capabilities.formats, space), anyCase);
 }
 
-/**
- * K from the real cache mostly comes with the queries and values of the same layer, because scores
- * between unrelated layers look like noise. Only generation passes through here.
- */
-function fromOneModel(c: Case): Case {
-  const { k, v } = c.tensors;
-  if (k.distribution !== 'code-lm' || k.firstToken % 4 === 0) return c;
-  return { ...c, tensors: { q: k, k, v: v.distribution === 'zero' ? v : (k as Recipe) } };
+/** Cases as they are generated: each draw has a swarm of its own. It shrinks nothing. */
+class Drawn extends fc.Arbitrary<Case> {
+  constructor(
+    private readonly problem: ProblemSpace,
+    private readonly formats: Capabilities['formats'],
+    private readonly recipes: RecipeSpace,
+  ) {
+    super();
+  }
+
+  override generate(random: fc.Random, bias: number | undefined): fc.Value<Case> {
+    const { problem, formats, recipes } = this;
+    const drawn = records(problem, formats, recipes, drawSwarm(random)).generate(random, bias);
+    return new fc.Value(related(random, drawn.value), undefined);
+  }
+
+  override canShrinkWithoutContext(_value: unknown): _value is Case {
+    return false;
+  }
+
+  override shrink(): fc.Stream<fc.Value<Case>> {
+    return fc.Stream.nil();
+  }
 }

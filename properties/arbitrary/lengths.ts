@@ -1,4 +1,4 @@
-// Lengths: the token counts of the requests of a case.
+// Lengths: the token counts of the requests of a case. request-mix.ts draws them.
 //
 // Not fc.array: that one fixes the length of an array before it looks at the items, and never drops
 // the last item, so one idle request would stay beside the one that matters. Here shrinking first
@@ -15,15 +15,13 @@ interface Items {
 export class Lengths extends fc.Arbitrary<number[]> {
   constructor(
     private readonly length: fc.Arbitrary<number>,
-    private readonly requestsMax: number,
+    private readonly draw: (random: fc.Random) => number[],
   ) {
     super();
   }
 
-  override generate(random: fc.Random, bias: number | undefined): fc.Value<number[]> {
-    const count = random.nextInt(1, this.requestsMax);
-    const values = Array.from({ length: count }, () => this.length.generate(random, bias).value);
-    return new fc.Value(values, undefined);
+  override generate(random: fc.Random): fc.Value<number[]> {
+    return new fc.Value(this.draw(random), undefined);
   }
 
   override canShrinkWithoutContext(value: unknown): value is number[] {

@@ -1,6 +1,6 @@
-// problemArbitrary: shapes. Lengths are drawn around the sizes where a kernel's behaviour changes
-// (one below, at, one above, and multiples), with 0, 1 and 2, and else at random; query heads per
-// KV head include the awkward ones (3, 5, 6, 7, 12); a budget in multiply-adds keeps a case cheap.
+// problemArbitrary: shapes. request-mix.ts draws the lengths; query heads per KV head include the
+// awkward ones (3, 5, 6, 7, 12) and both sides of every tile; a budget in multiply-adds keeps a
+// case cheap.
 //
 // Inside, a problem is a record {tokens, kvHeads, ratio, headSize}, because queryHeads must stay a
 // multiple of kvHeads while it shrinks. The map back is exact, so a stored problem shrinks too.
@@ -10,6 +10,8 @@ import type { Problem } from '../../reference/problem.js';
 import { multiplyAdds } from '../case.js';
 import { LIMITS } from '../parse-case.js';
 import { Lengths } from './lengths.js';
+import { edgeLengths, requestMix } from './request-mix.js';
+import { type Thin, wholeSwarm } from './swarm.js';
 import { Choice, Whole, weighted } from './whole.js';
 
 export interface ProblemSpace {
@@ -24,6 +26,8 @@ export interface ProblemSpace {
   /** Sizes where behaviour changes. */
   readonly tiles: readonly number[];
   readonly multiplyAddsMax: number;
+  /** Features of this draw; all of them unless given. */
+  readonly thin?: Thin;
 }
 
 /** All that parseCase accepts: for shrinking cases that were not generated here. */
@@ -37,31 +41,23 @@ export const anyProblem: ProblemSpace = {
   multiplyAddsMax: Number.POSITIVE_INFINITY,
 };
 
-/**
- * Multiples of a tile that get neighbours: the first ones, and one where many records are in
- * flight.
- */
-const MULTIPLES = [1, 2, 3, 4, 8];
-const SMALL = [0, 1, 2, 3];
 const RATIOS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 64];
 const RATIO_WEIGHTS = [12, 8, 6, 8, 4, 4, 4, 8, 3, 3, 1, 1, 1];
+const KV_HEADS = [1, 2, 3, 4, 5, 8];
+const KV_HEAD_WEIGHTS = [6, 6, 3, 3, 1, 1];
 
-/** Lengths at and next to multiples of the tiles, ascending, each once. */
-export function edgeLengths(tiles: readonly number[], tokensMax: number): number[] {
-  const around = tiles.flatMap((tile) =>
-    MULTIPLES.flatMap((n) => [n * tile - 1, n * tile, n * tile + 1]),
-  );
-  const inRange = [...SMALL, ...around].filter((n) => n <= tokensMax);
-  return [...new Set(inRange)].sort((a, b) => a - b);
-}
-
-/** A third at random over all magnitudes, a fifth tiny, the rest at edges. */
-function drawLength(random: fc.Random, edges: readonly number[], tokensMax: number): number {
-  const kind = random.nextInt(0, 14);
-  if (kind < 3) return SMALL[random.nextInt(0, SMALL.length - 1)];
-  if (kind < 10) return edges[random.nextInt(0, edges.length - 1)];
-  const bits = random.nextInt(1, Math.ceil(Math.log2(tokensMax + 1)));
-  return random.nextInt(0, 2 ** bits - 1);
+/** The usual ratios and, less often, those on both sides of a tile that query heads may fill. */
+function ratioTable(
+  tiles: readonly number[],
+  ratioMax: number,
+): { ratio: number; weight: number }[] {
+  const usual = RATIOS.map((ratio, i) => ({ ratio, weight: RATIO_WEIGHTS[i] }));
+  const edges = tiles
+    .flatMap((tile) => [tile - 1, tile + 1])
+    .filter((ratio) => ratio > 0 && !RATIOS.includes(ratio))
+    .map((ratio) => ({ ratio, weight: 1 }));
+  const inRange = [...usual, ...edges].filter(({ ratio }) => ratio <= ratioMax);
+  return inRange.sort((a, b) => a.ratio - b.ratio);
 }
 
 interface Shape {
@@ -73,19 +69,19 @@ interface Shape {
 
 export function problemArbitrary(space: ProblemSpace): fc.Arbitrary<Problem> {
   const { requestsMax, tokensMax, kvHeadsMax, ratioMax, headSizes, tiles } = space;
+  const thin = space.thin ?? wholeSwarm;
   const edges = edgeLengths(tiles, tokensMax);
-  const length = new Whole({
-    ...{ min: 0, max: tokensMax, edges },
-    draw: (random) => drawLength(random, edges, tokensMax),
-  });
-  const ratios = RATIOS.filter((ratio) => ratio <= ratioMax);
-  const ratioWeights = RATIO_WEIGHTS.slice(0, ratios.length);
+  const length = new Whole({ min: 0, max: tokensMax, edges });
+  const table = ratioTable(tiles, ratioMax);
+  const ratios = table.map(({ ratio }) => ratio);
+  const ratioWeights = thin(table.map(({ weight }) => weight));
+  const kvHeadWeights = thin(KV_HEAD_WEIGHTS);
   const shape: fc.Arbitrary<Shape> = fc.record(
     {
-      tokens: new Lengths(length, requestsMax),
+      tokens: new Lengths(length, requestMix({ tiles, tokensMax, requestsMax, thin })),
       kvHeads: new Whole({
         ...{ min: 1, max: kvHeadsMax, edges: [1, 2, 3] },
-        draw: (random) => weighted(random, [1, 2, 3, 4, 5, 8], [6, 6, 3, 3, 1, 1]),
+        draw: (random) => weighted(random, KV_HEADS, kvHeadWeights),
       }),
       ratio: new Whole({
         ...{ min: 1, max: ratioMax, edges: ratios },

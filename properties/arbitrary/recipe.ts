@@ -16,6 +16,7 @@ import {
   SCALE_MIN,
   SEED_MAX,
 } from '../recipe.js';
+import { type Thin, wholeSwarm } from './swarm.js';
 import { Whole, weighted } from './whole.js';
 
 export interface RecipeSpace {
@@ -23,6 +24,8 @@ export interface RecipeSpace {
   readonly codeLm: boolean;
   /** NaN and infinities may be drawn. */
   readonly nonFinite: boolean;
+  /** Features of this draw; all of them unless given. */
+  readonly thin?: Thin;
 }
 
 export const anyRecipe: RecipeSpace = { codeLm: true, nonFinite: true };
@@ -31,7 +34,7 @@ export const anyRecipe: RecipeSpace = { codeLm: true, nonFinite: true };
 const NAMES = [...DISTRIBUTIONS, 'code-lm'] as const;
 type Name = (typeof NAMES)[number];
 
-/** How often each is drawn, out of about 40: ordinary values most, then what finds layout bugs. */
+/** How often each is drawn, out of about 50: ordinary values most, then what finds layout bugs. */
 const WEIGHTS: Readonly<Record<Name, number>> = {
   zero: 1,
   constant: 1,
@@ -47,10 +50,15 @@ const WEIGHTS: Readonly<Record<Name, number>> = {
   subnormal: 1,
   'near-overflow': 1,
   'heavy-tail': 2,
+  'all-exponents': 2,
+  'signed-zero': 1,
   'outlier-channels': 3,
   sink: 2,
   needle: 2,
   patchwork: 6,
+  'huge-token': 2,
+  'outlier-group': 3,
+  extremes: 2,
   'non-finite': 2,
   'code-lm': 5,
 };
@@ -64,23 +72,25 @@ interface Fields {
   readonly firstToken: number;
 }
 
+type Draw = (random: fc.Random) => number;
+
+const SCALE_ENDS = [SCALE_MIN, -15, -14, SCALE_MAX - 1, SCALE_MAX];
 /** Mostly 1, then near it, then the whole range with its ends. */
-function drawScale(random: fc.Random): number {
-  const kind = random.nextInt(0, 9);
-  if (kind < 5) return 0;
-  if (kind < 8) return random.nextInt(-4, 4);
-  if (kind < 9) return random.nextInt(SCALE_MIN, SCALE_MAX);
-  return [SCALE_MIN, -15, -14, SCALE_MAX - 1, SCALE_MAX][random.nextInt(0, 4)];
-}
+const SCALES: readonly Draw[] = [
+  () => 0,
+  (random) => random.nextInt(-4, 4),
+  (random) => random.nextInt(SCALE_MIN, SCALE_MAX),
+  (random) => SCALE_ENDS[random.nextInt(0, SCALE_ENDS.length - 1)],
+];
+const SCALE_WEIGHTS = [5, 3, 1, 1];
 
 /** Mostly 0, then a few units, then so far that fp16 hardly resolves the range. */
-function drawOffset(random: fc.Random): number {
-  const kind = random.nextInt(0, 9);
-  if (kind < 6) return 0;
-  if (kind < 8) return random.nextInt(-8, 8);
-  const magnitude = random.nextInt(16, OFFSET_MAX);
-  return random.nextInt(0, 1) === 0 ? magnitude : -magnitude;
-}
+const OFFSETS: readonly Draw[] = [
+  () => 0,
+  (random) => random.nextInt(-8, 8),
+  (random) => random.nextInt(16, OFFSET_MAX) * (random.nextInt(0, 1) === 0 ? 1 : -1),
+];
+const OFFSET_WEIGHTS = [6, 2, 2];
 
 export function recipeArbitrary(space: RecipeSpace): fc.Arbitrary<Recipe> {
   const allowed = NAMES.map((name, place) => ({ name, place })).filter(
@@ -88,7 +98,12 @@ export function recipeArbitrary(space: RecipeSpace): fc.Arbitrary<Recipe> {
       (name !== 'code-lm' || space.codeLm) && (name !== 'non-finite' || space.nonFinite),
   );
   const places = allowed.map(({ place }) => place);
-  const weights = allowed.map(({ name }) => WEIGHTS[name]);
+  const thin = space.thin ?? wholeSwarm;
+  const weights = thin(allowed.map(({ name }) => WEIGHTS[name]));
+  const scaleWeights = thin(SCALE_WEIGHTS);
+  const offsetWeights = thin(OFFSET_WEIGHTS);
+  const drawScale: Draw = (random) => weighted(random, SCALES, scaleWeights)(random);
+  const drawOffset: Draw = (random) => weighted(random, OFFSETS, offsetWeights)(random);
   const fields: fc.Arbitrary<Fields> = fc.record(
     {
       name: new Whole({

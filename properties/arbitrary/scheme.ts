@@ -6,6 +6,7 @@
 import type fc from 'fast-check';
 import type { Scheme } from '../../reference/scheme.js';
 import type { FormatSupport } from '../kernel.js';
+import { type Thin, wholeSwarm } from './swarm.js';
 import { Choice } from './whole.js';
 
 /** All schemes of the reference, simplest first: the fewest parameters and the most exact codes. */
@@ -36,8 +37,11 @@ function equal(a: Scheme, b: Scheme): boolean {
 const isScheme = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && 'format' in value && 'group' in value;
 
-export function schemeArbitrary(formats: readonly FormatSupport[]): fc.Arbitrary<Scheme> {
+export function schemeArbitrary(
+  formats: readonly FormatSupport[],
+  thin: Thin = wholeSwarm,
+): fc.Arbitrary<Scheme> {
   const schemes = schemesOf(formats);
-  const weights = schemes.map(() => 1);
+  const weights = thin(schemes.map(() => 1));
   return new Choice(schemes, weights, isScheme, equal);
 }

@@ -1,0 +1,58 @@
+// Cells name where a case lies; every generated case lies in cells that the kernel has, and few
+// thousand cases reach most of them.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Case } from './case.js';
+import { allCoverageCells, coverageCells, lengthClass, ratioClass } from './coverage-cell.js';
+import { caseArbitrary, defaultSpace } from './index.js';
+import { ReferenceKernel } from './reference-kernel.js';
+
+const { capabilities } = new ReferenceKernel();
+const space = { ...defaultSpace, codeLm: true, nonFinite: true };
+const cases = fc.sample(caseArbitrary(capabilities, space), { numRuns: 4000, seed: 1 });
+const all = allCoverageCells(capabilities, space);
+
+describe('coverage cells', () => {
+  it('put every length and every ratio in one class', () => {
+    const lengths = [0, 1, 2, 127, 128, 129, 255, 256, 257, 384, 2048].map(lengthClass);
+    expect(lengths).toEqual([
+      ...['empty', 'one token', 'window', 'window', 'one record', 'record and window'],
+      ...['record and window', 'records', 'records and window', 'records', 'records'],
+    ]);
+    const ratios = [1, 2, 7, 8, 9, 16, 17, 64].map(ratioClass);
+    expect(ratios).toEqual(['1', '2-7', '2-7', '8', '9-16', '9-16', '17 and more', '17 and more']);
+  });
+
+  it('name the case', () => {
+    const c: Case = {
+      ...cases[0],
+      problem: { tokens: [130, 1, 130], queryHeads: 6, kvHeads: 2, headSize: 128 },
+      scheme: { format: 'bitdecoding', kAxis: 'channel', bits: 2, group: 64 },
+      tensors: {
+        q: { distribution: 'zero', seed: 0, scale: 0, offset: 0 },
+        k: { distribution: 'grid', seed: 0, scale: 0, offset: 0 },
+        v: { distribution: 'code-lm', layer: 0, firstToken: 0 },
+      },
+    };
+    expect(coverageCells(c)).toEqual([
+      '2/64/channel/128/ratio 2-7/record and window/k:grid',
+      '2/64/channel/128/ratio 2-7/record and window/v:code-lm',
+      '2/64/channel/128/ratio 2-7/one token/k:grid',
+      '2/64/channel/128/ratio 2-7/one token/v:code-lm',
+    ]);
+  });
+
+  it('of generated cases are cells of the kernel', () => {
+    const known = new Set(all);
+    expect(known.size).toBe(all.length);
+    for (const c of cases) for (const cell of coverageCells(c)) expect(known).toContain(cell);
+  });
+
+  it('are reached by four thousand cases, most of them if the scheme does not matter', () => {
+    const shape = (cell: string) => cell.slice(cell.indexOf('/ratio'));
+    const reached = new Set(cases.flatMap(coverageCells));
+    expect(reached.size / all.length).toBeGreaterThan(0.4);
+    const shapes = new Set(all.map(shape));
+    expect(new Set([...reached].map(shape)).size / shapes.size).toBeGreaterThan(0.7);
+  });
+});

@@ -1,0 +1,130 @@
+// Coverage cells: the part of the domain that a case lies in, as text, so that a campaign can count
+// what it has reached and name what it has not. A cell is
+//   bits x group x axis x head size x ratio class x length class x tensor:distribution
+// e.g. "4/32/channel/128/ratio 2-7/records and window/k:grid". A case with requests of several
+// length classes lies in several cells, and in one for K and one for V each. Pure: cells depend on
+// the case alone; which cells exist depends on what a kernel declares.
+
+import { recordTokens } from '../reference/scheme.js';
+import type { Case } from './case.js';
+import type { Capabilities } from './kernel.js';
+import { DISTRIBUTIONS } from './recipe.js';
+
+/** Length classes, shortest first; a record is packed, the rest of a request stays in fp16. */
+export const LENGTH_CLASSES = [
+  'empty',
+  'one token',
+  'window',
+  'one record',
+  'record and window',
+  'records',
+  'records and window',
+] as const;
+
+export type LengthClass = (typeof LENGTH_CLASSES)[number];
+
+export function lengthClass(tokens: number): LengthClass {
+  if (tokens === 0) return 'empty';
+  if (tokens === 1) return 'one token';
+  if (tokens < recordTokens) return 'window';
+  if (tokens === recordTokens) return 'one record';
+  if (tokens < 2 * recordTokens) return 'record and window';
+  return tokens % recordTokens === 0 ? 'records' : 'records and window';
+}
+
+/** Classes of query heads per KV head; a query tile has 8 rows. */
+export const RATIO_CLASSES = ['1', '2-7', '8', '9-16', '17 and more'] as const;
+
+export type RatioClass = (typeof RATIO_CLASSES)[number];
+
+const RATIO_FIRST = [1, 2, 8, 9, 17];
+
+export function ratioClass(ratio: number): RatioClass {
+  const place = RATIO_FIRST.findLastIndex((first) => first <= ratio);
+  return RATIO_CLASSES[Math.max(place, 0)];
+}
+
+interface Cell {
+  readonly bits: number;
+  readonly group: number;
+  readonly kAxis: string;
+  readonly headSize: number;
+  readonly ratio: RatioClass;
+  readonly length: LengthClass;
+  readonly tensor: 'k' | 'v';
+  readonly distribution: string;
+}
+
+function cellName(x: Cell): string {
+  const scheme = `${x.bits}/${x.group}/${x.kAxis}/${x.headSize}`;
+  return `${scheme}/ratio ${x.ratio}/${x.length}/${x.tensor}:${x.distribution}`;
+}
+
+/** The cells of a case, each once. */
+export function coverageCells({ problem, scheme, tensors }: Case): string[] {
+  const { bits, group, kAxis } = scheme;
+  const { headSize, queryHeads, kvHeads } = problem;
+  const ratio = ratioClass(queryHeads / kvHeads);
+  const lengths = [...new Set(problem.tokens.map(lengthClass))];
+  return lengths.flatMap((length) =>
+    (['k', 'v'] as const).map((tensor) => {
+      const { distribution } = tensors[tensor];
+      return cellName({ bits, group, kAxis, headSize, ratio, length, tensor, distribution });
+    }),
+  );
+}
+
+export interface CellSpace {
+  readonly tokensMax: number;
+  /** Slices of the real cache and non-finite numbers may occur. */
+  readonly codeLm: boolean;
+  readonly nonFinite: boolean;
+}
+
+/** Every cell that a kernel with these capabilities has, for cases within `space`. */
+export function allCoverageCells(capabilities: Capabilities, space: CellSpace): string[] {
+  const tokensMax = Math.min(space.tokensMax, capabilities.tokensMax);
+  const lengths = LENGTH_CLASSES.filter((_, i) => {
+    return (
+      [0, 1, 2, recordTokens, recordTokens + 1, 2 * recordTokens, 2 * recordTokens + 1][i] <=
+      tokensMax
+    );
+  });
+  const ratios = RATIO_CLASSES.filter((_, i) => RATIO_FIRST[i] <= capabilities.headsPerKvMax);
+  const distributions: string[] = DISTRIBUTIONS.filter(
+    (name) => name !== 'non-finite' || space.nonFinite,
+  );
+  if (space.codeLm) distributions.push('code-lm');
+  const cells: string[] = [];
+  for (const format of capabilities.formats) {
+    const { bits, groups, kAxis, headSizes } = format;
+    for (const b of bits) {
+      for (const group of groups) {
+        for (const axis of kAxis) {
+          for (const headSize of headSizes) {
+            const scheme = { bits: b, group, kAxis: axis, headSize };
+            cells.push(...cellsOfScheme(scheme, ratios, lengths, distributions));
+          }
+        }
+      }
+    }
+  }
+  return cells;
+}
+
+function cellsOfScheme(
+  scheme: Pick<Cell, 'bits' | 'group' | 'kAxis' | 'headSize'>,
+  ratios: readonly RatioClass[],
+  lengths: readonly LengthClass[],
+  distributions: readonly string[],
+): string[] {
+  return ratios.flatMap((ratio) =>
+    lengths.flatMap((length) =>
+      (['k', 'v'] as const).flatMap((tensor) =>
+        distributions.map((distribution) =>
+          cellName({ ...scheme, ratio, length, tensor, distribution }),
+        ),
+      ),
+    ),
+  );
+}
