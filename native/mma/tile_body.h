@@ -136,8 +136,7 @@ MMA_INLINE void decode_rows(const Tile& t, int row, Rows<W>& rows,
   }
 }
 template <int W, class M>
-MMA_INLINE void decode_columns(const Tile& t, Columns& columns,
-                               typename Vec<W>::i16& field_max) {
+MMA_INLINE void decode_columns(const Tile& t, Columns& columns, typename Vec<W>::i16& field_max) {
   for (int i = 0; i < 64; i += W) {
     const auto pairs = load<typename Vec<W>::i32>(&t.b[0][0] + i);
     const auto exponent = exponents<W, M>(pairs, field_max);
@@ -150,8 +149,8 @@ MMA_INLINE void decode_columns(const Tile& t, Columns& columns,
 
 // ---- rounding ----
 
-// The lower or upper half of the elements of v, and the two put together. Not by memory: a load that
-// spans two stores waits for both.
+// The lower or upper half of the elements of v, and the two put together. Not by memory: a load
+// that spans two stores waits for both.
 template <class Half, int FROM, class V, int... I>
 MMA_INLINE Half half_of(V v, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(v, v, (FROM + I)...);
@@ -184,9 +183,8 @@ MMA_INLINE typename Vec<W>::f32 round_sum(typename Vec<W>::i32 first, typename V
                                           typename Vec<W>::i32 exponent) {
   using Half = typename Vec<W>::i32_half;
   constexpr std::make_integer_sequence<int, W / 2> each;
-  const auto low =
-      round_half<W, M>(half_of<Half, 0>(first, each), half_of<Half, 0>(second, each),
-                       half_of<Half, 0>(exponent, each));
+  const auto low = round_half<W, M>(half_of<Half, 0>(first, each), half_of<Half, 0>(second, each),
+                                    half_of<Half, 0>(exponent, each));
   const auto high =
       round_half<W, M>(half_of<Half, W / 2>(first, each), half_of<Half, W / 2>(second, each),
                        half_of<Half, W / 2>(exponent, each));
@@ -240,8 +238,8 @@ MMA_INLINE Terms<W> aligned_bf16(const Rows<W>& a, const Columns& b, int column,
     const int pair = first_pair + i / 2;
     const auto product = a.factor[i & 1][pair] * b.factor[i & 1][column][pair];
     const I of_column = I{} + b.exponent[column][pair];
-    const I both = reinterpret_cast<I>(a.exponent[pair] +
-                                       reinterpret_cast<typename Vec<W>::i16>(of_column));
+    const I both =
+        reinterpret_cast<I>(a.exponent[pair] + reinterpret_cast<typename Vec<W>::i16>(of_column));
     const I exponent = i & 1 ? both >> 16 : (both << 16) >> 16;
     (i < 8 ? terms.first : terms.second) += cut<W>(product, exponent - 14 + offset);
   }
@@ -264,7 +262,8 @@ MMA_INLINE typename Vec<W>::i32 live_exponent(const Rows<W>& a, const Columns& b
   return vmax((both << 16) >> 16, both >> 16);
 }
 
-// One fused sum for W rows of A and one column of B. tiny: all ones where the slow model must round.
+// One fused sum for W rows of A and one column of B. tiny: all ones where the slow model must
+// round.
 template <int W, class M>
 MMA_INLINE typename Vec<W>::f32 fused(const Rows<W>& a, const Columns& b, int column,
                                       int first_pair, typename Vec<W>::f32 c,

@@ -255,7 +255,8 @@ void table_is_whole() {
     whole = whole && find_row(all[i].sm, all[i].operand, all[i].accumulator) == &all[i];
   }
   claim(whole, "every row has an origin and is found again");
-  claim(find_row(75, Operand::f16, Accumulator::f32) == nullptr && !function_of(75, kF16F32, best_isa()),
+  claim(find_row(75, Operand::f16, Accumulator::f32) == nullptr &&
+            !function_of(75, kF16F32, best_isa()),
         "an architecture that is not in the table has no model");
 }
 
@@ -283,8 +284,8 @@ void times() {
       fill(r, kClass[3], t, i);
       const double sm80 = tile_us(function_of(80, i, static_cast<Isa>(isa)), t);
       const double sm90 = tile_us(function_of(90, i, static_cast<Isa>(isa)), t);
-      std::printf("     %s, %s: %.3f us a tile of sm_90, %.3f of sm_80\n", i.name, names[isa],
-                  sm90, sm80);
+      std::printf("     %s, %s: %.3f us a tile of sm_90, %.3f of sm_80\n", i.name, names[isa], sm90,
+                  sm80);
     }
   }
 }

@@ -1,10 +1,10 @@
-// atomic.cpp - atomics and __threadfence: how threads, also of different blocks, order their accesses
-// without a barrier.
+// atomic.cpp - atomics and __threadfence: how threads, also of different blocks, order their
+// accesses without a barrier.
 //
-// Atomics are relaxed. In the checked build an address remembers what the threads released that wrote
-// to it: a thread releases what it knew at its last fence, and acquires what an address held at its
-// next one (PTX ISA, "Release and acquire patterns"). So "write, fence, atomic" in one block and
-// "atomic, fence, read" in another are ordered; without either fence they are a race.
+// Atomics are relaxed. In the checked build an address remembers what the threads released that
+// wrote to it: a thread releases what it knew at its last fence, and acquires what an address held
+// at its next one (PTX ISA, "Release and acquire patterns"). So "write, fence, atomic" in one block
+// and "atomic, fence, read" in another are ordered; without either fence they are a race.
 #include <algorithm>
 #include <unordered_map>
 
@@ -29,7 +29,7 @@ std::unordered_map<uint64_t, Released> released;
 // Atomics in a row without anything else happening: then other warps get a turn, and at the end the
 // block is taken for one that waits for something that never comes.
 constexpr uint32_t kPollsBeforeYield = 64;
-constexpr uint32_t kPollsMax = 1u << 20;
+constexpr uint32_t kPollsMax = 1u << 17;
 
 // Turns what an earlier block left at the address into this block's terms.
 void bring_up_to_date(Released& r, bool shared) {
@@ -49,16 +49,11 @@ void bring_up_to_date(Released& r, bool shared) {
 void order(uint64_t address, bool writes) {
   Released& r = released.try_emplace(address, Released{machine.generation, nullptr}).first->second;
   bring_up_to_date(r, in_shared(address));
-  Thread& thread = *current;
-  if (r.clock != nullptr) {
-    Clock* pending = thread.pending ? clock_copy(thread.pending) : clock_zero();
-    clock_raise(pending, r.clock);
-    clock_drop(thread.pending);
-    thread.pending = pending;
-  }
-  if (!writes || thread.fence == nullptr) return;
+  if (r.clock != nullptr) clock_read_atomic(*current, r.clock);
+  const Clock* mine = current->clock->released;
+  if (!writes || mine == nullptr) return;
   if (r.clock == nullptr) r.clock = clock_zero();
-  clock_raise(r.clock, thread.fence);
+  clock_raise(r.clock, mine);
 }
 
 uint32_t* checked_address(uint32_t* p, int kind, simt_site at) {
@@ -116,10 +111,11 @@ uint32_t after(int kind, uint32_t before, uint32_t value, uint32_t compare, bool
 void poll(simt_site at) {
   machine.polls++;
   if (machine.polls >= kPollsMax) {
-    report_fatal("deadlock", at,
-                 format("%s repeats an atomic, and nothing else has happened in its block for %u of "
-                        "them; blocks run one after another here, so one cannot wait for a later one",
-                        describe_current().c_str(), machine.polls));
+    report_fatal(
+        "deadlock", at,
+        format("%s repeats an atomic, and nothing else has happened in its block for %u of "
+               "them; blocks run one after another here, so one cannot wait for a later one",
+               describe_current().c_str(), machine.polls));
   }
   if (machine.polls % kPollsBeforeYield == 0) {
     pass_turn();
@@ -131,8 +127,10 @@ void poll(simt_site at) {
 }  // namespace
 
 void atomics_launch() {
-  for (auto& [address, r] : released) clock_drop(r.clock);
-  released.clear();
+  if constexpr (kChecked) {
+    for (auto& [address, r] : released) clock_drop(r.clock);
+    released.clear();
+  }
 }
 
 }  // namespace simt
@@ -151,16 +149,6 @@ uint32_t simt_atomic(int kind, uint32_t* p, uint32_t value, uint32_t compare, si
 }
 
 void simt_threadfence(simt_site) {
-  if constexpr (kChecked) {
-    Thread& thread = *current;
-    if (thread.pending != nullptr) {
-      clock_acquire(thread, thread.pending);
-      clock_drop(thread.pending);
-      thread.pending = nullptr;
-    }
-    clock_drop(thread.fence);
-    thread.fence = clock_copy(thread.clock);
-    clock_release(thread, thread.fence);
-  }
+  if constexpr (kChecked) clock_fence(*current);
   schedule_point();
 }

@@ -20,12 +20,12 @@ namespace {
 constexpr int kUnwritten = 0xff;
 
 // The region that a __syncthreads declared dead: no copy may still write to it.
-void apply_fresh() {
+void apply_fresh(const Thread& witness) {
   const auto begin = reinterpret_cast<uint64_t>(machine.fresh);
   const uint64_t end = begin + machine.fresh_bytes;
   for (const BulkCopy& copy : machine.bulk) {
     const auto to = reinterpret_cast<uint64_t>(copy.to);
-    if (to >= end || to + copy.bytes <= begin) continue;
+    if (kChecked || to >= end || to + copy.bytes <= begin) continue;  // see shadow_fresh
     if (report_again("race", Place::of(machine.barrier_at), Place::of(copy.at))) continue;
     report("race", Place::of(machine.barrier_at),
            format("the region is reused at this barrier while a copy issued at %s is still writing "
@@ -33,7 +33,7 @@ void apply_fresh() {
                   kThere),
            Place::of(copy.at));
   }
-  if constexpr (kChecked) shadow_fresh(begin, machine.fresh_bytes, machine.barrier_at);
+  if constexpr (kChecked) shadow_fresh(begin, machine.fresh_bytes, witness, machine.barrier_at);
   if (outside_bytes(begin, machine.fresh_bytes) == 0) {
     std::memset(machine.fresh, kUnwritten, machine.fresh_bytes);
   }
@@ -52,7 +52,7 @@ void release_barrier() {
     if (count) clocks_join(waiting, count);
   }
   for (uint32_t i = 0; i < count; i++) make_ready(*waiting[i]);
-  if (machine.fresh_bytes) apply_fresh();
+  if (machine.fresh_bytes && count) apply_fresh(*waiting[0]);
 }
 
 void check_named(uint32_t id, uint32_t threads, simt_site at) {
@@ -68,11 +68,11 @@ void check_named(uint32_t id, uint32_t threads, simt_site at) {
                         describe_current().c_str(), id, threads, machine.threads));
   }
   const NamedBarrier& b = machine.named[id];
-  if (b.arrived != 0 && b.expected != threads) {
-    report_fatal("barrier misuse", at,
-                 format("%s uses barrier %u for %u threads, while %u threads are there for %u at %s",
-                        describe_current().c_str(), id, threads, b.arrived, b.expected,
-                        describe(b.at).c_str()));
+  if (b.expected != 0 && b.expected != threads) {
+    report_fatal(
+        "barrier misuse", at,
+        format("%s uses barrier %u for %u threads, which others use for %u at %s",
+               describe_current().c_str(), id, threads, b.expected, describe(b.at).c_str()));
   }
   if (b.lanes[current->warp->id] >> current->lane & 1) {
     report_fatal("barrier misuse", at,
@@ -81,17 +81,8 @@ void check_named(uint32_t id, uint32_t threads, simt_site at) {
   }
 }
 
-// The last thread has arrived: whole warps, and everyone goes on.
 void complete_named(uint32_t id) {
   NamedBarrier& b = machine.named[id];
-  for (uint32_t w = 0; w < machine.warps; w++) {
-    if (b.lanes[w] == 0 || (b.lanes[w] & machine.warp[w].alive) == machine.warp[w].alive) continue;
-    report_fatal("divergence", b.at,
-                 format("barrier %u of block (%u,%u,%u) completes with lanes %08x of warp %u, of "
-                        "which lanes %08x have not exited; a warp arrives as a whole",
-                        id, machine.block[0], machine.block[1], machine.block[2], b.lanes[w], w,
-                        machine.warp[w].alive));
-  }
   for (uint32_t t = 0; t < machine.threads; t++) {
     Thread& thread = machine.thread[t];
     if (thread.wait != Wait::named || thread.phase != id) continue;
@@ -118,10 +109,32 @@ void release_barrier_if_full() {
   if (machine.barrier_arrived == machine.alive) release_barrier();
 }
 
+bool barriers_split_warp() {
+  for (const NamedBarrier& b : machine.named) {
+    for (uint32_t w = 0; w < machine.warps; w++) {
+      if (b.lanes[w] != 0 && (machine.warp[w].alive & ~b.lanes[w])) return true;
+    }
+  }
+  return false;
+}
+
+void barriers_check_thread_exit() {
+  const uint32_t w = current->warp->id, mine = 1u << current->lane;
+  for (uint32_t id = 1; id < kNamedBarriers; id++) {
+    const NamedBarrier& b = machine.named[id];
+    if (b.lanes[w] == 0 || (b.lanes[w] & mine)) continue;
+    report_fatal(
+        "divergence", b.at,
+        format("%s exits while lanes %08x of its warp are at barrier %u; a warp arrives as "
+               "a whole",
+               describe_current().c_str(), b.lanes[w], id));
+  }
+}
+
 void barriers_check_exit() {
   for (uint32_t id = 0; id < kNamedBarriers; id++) {
     const NamedBarrier& b = machine.named[id];
-    if (b.arrived == 0 || report_again("barrier misuse", Place::of(b.at))) continue;
+    if (b.expected == 0 || report_again("barrier misuse", Place::of(b.at))) continue;
     report("barrier misuse", b.at,
            format("block (%u,%u,%u) exits with %u of %u threads arrived at barrier %u",
                   machine.block[0], machine.block[1], machine.block[2], b.arrived, b.expected, id));
@@ -159,14 +172,15 @@ void simt_syncthreads_fresh(void* p, size_t bytes, simt_site at) {
 void simt_barrier(uint32_t id, uint32_t threads, bool wait, simt_site at) {
   check_named(id, threads, at);
   NamedBarrier& b = machine.named[id];
-  if (b.arrived == 0) {
+  if (b.expected == 0) {
     b.expected = threads;
     b.at = at;
     if constexpr (kChecked) b.clock = clock_zero();
   }
   if constexpr (kChecked) clock_release(*current, b.clock);
-  b.lanes[current->warp->id] |= 1u << current->lane;
-  b.arrived++;
+  const Warp& warp = *current->warp;
+  b.lanes[warp.id] |= 1u << current->lane;
+  if (!(warp.alive & ~b.lanes[warp.id])) b.arrived += kWarpSize;
   const bool last = b.arrived == b.expected;
   if (wait) {
     set_waiting(Wait::named, at);

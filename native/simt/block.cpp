@@ -43,6 +43,7 @@ void thread_entry() {
   machine.body(machine.argument);
   Warp& warp = *current->warp;
   copies_check_exit(*current);
+  barriers_check_thread_exit();
   set_waiting(Wait::exited, 0);
   warp.alive &= ~(1u << current->lane);
   machine.alive--;

@@ -22,7 +22,7 @@ Clock* fresh() {
     pool.pop_back();
   }
   clock->references = 1;
-  clock->fenced = nullptr;
+  clock->fenced = clock->released = clock->pending = nullptr;
   return clock;
 }
 
@@ -52,6 +52,19 @@ void raise_blocks(std::vector<BlockClock>& blocks, const std::vector<BlockClock>
   }
 }
 
+// mine = both together; either may be null.
+void merge(Clock*& mine, Clock* theirs) {
+  if (theirs == nullptr || theirs == mine) return;
+  if (mine == nullptr) {
+    mine = share(theirs);
+    return;
+  }
+  Clock* both = clock_copy(mine);
+  clock_raise(both, theirs);
+  clock_drop(mine);
+  mine = both;
+}
+
 void publish(const Thread& thread, Clock* into) {
   uint32_t& own = into->time[thread.id];
   if (own < thread.warp->time) own = thread.warp->time;
@@ -67,6 +80,30 @@ void adopt(Thread& thread, Clock* clock) {
   clock->references++;
   clock_drop(thread.clock);
   thread.clock = clock;
+}
+
+// The clock takes the place of the thread's, with its reference.
+void replace(Thread& thread, Clock* clock) {
+  clock_drop(thread.clock);
+  thread.clock = clock;
+}
+
+// Without what travels with it.
+Clock* plain_copy(const Clock* from) {
+  Clock* copy = clock_copy(from);
+  for (Clock** part : {&copy->fenced, &copy->released, &copy->pending}) {
+    clock_drop(*part);
+    *part = nullptr;
+  }
+  return copy;
+}
+
+// What the thread knows by `clock` and has done until now, as a clock of its own.
+Clock* now(Thread& thread, const Clock* clock) {
+  Clock* snapshot = plain_copy(clock);
+  publish(thread, snapshot);
+  advance(*thread.warp);
+  return snapshot;
 }
 
 void forget_memo() {
@@ -88,6 +125,8 @@ Clock* clock_zero() {
 Clock* clock_copy(const Clock* from) {
   Clock* clock = fresh();
   clock->fenced = share(from->fenced);
+  clock->released = share(from->released);
+  clock->pending = share(from->pending);
   clock->blocks = from->blocks;
   for (const BlockClock& block : clock->blocks) share(block.clock);
   std::memcpy(clock->time, from->time, slots() * sizeof clock->time[0]);
@@ -96,7 +135,7 @@ Clock* clock_copy(const Clock* from) {
 
 void clock_drop(Clock* clock) {
   if (clock == nullptr || --clock->references != 0) return;
-  clock_drop(clock->fenced);
+  for (Clock* part : {clock->fenced, clock->released, clock->pending}) clock_drop(part);
   for (const BlockClock& block : clock->blocks) clock_drop(block.clock);
   clock->blocks.clear();
   pool.push_back(clock);
@@ -106,15 +145,9 @@ void clock_raise(Clock* clock, const Clock* other) {
   if (other == nullptr) return;
   raise_times(clock->time, other->time);
   if (!other->blocks.empty()) raise_blocks(clock->blocks, other->blocks);
-  if (other->fenced == nullptr || other->fenced == clock->fenced) return;
-  if (clock->fenced == nullptr) {
-    clock->fenced = share(other->fenced);
-    return;
-  }
-  Clock* both = clock_copy(clock->fenced);
-  clock_raise(both, other->fenced);
-  clock_drop(clock->fenced);
-  clock->fenced = both;
+  merge(clock->fenced, other->fenced);
+  merge(clock->released, other->released);
+  merge(clock->pending, other->pending);
 }
 
 void clocks_start() {
@@ -130,11 +163,8 @@ void clocks_start() {
 void clocks_end() {
   forget_memo();
   for (uint32_t t = 0; t < machine.threads; t++) {
-    Thread& thread = machine.thread[t];
-    for (Clock** clock : {&thread.clock, &thread.fence, &thread.pending}) {
-      clock_drop(*clock);
-      *clock = nullptr;
-    }
+    clock_drop(machine.thread[t].clock);
+    machine.thread[t].clock = nullptr;
   }
 }
 
@@ -192,16 +222,28 @@ void clock_acquire(Thread& thread, Clock* from) {
 }
 
 void clock_fence_proxy(Thread& thread) {
-  Clock* now = clock_copy(thread.clock);
-  clock_drop(now->fenced);
-  now->fenced = nullptr;
-  publish(thread, now);
-  advance(*thread.warp);
   Clock* after = clock_copy(thread.clock);
   clock_drop(after->fenced);
-  after->fenced = now;
-  adopt(thread, after);
-  clock_drop(after);
+  after->fenced = now(thread, thread.clock);
+  replace(thread, after);
+}
+
+void clock_fence(Thread& thread) {
+  Clock* after = clock_copy(thread.clock);
+  clock_raise(after, after->pending);
+  clock_drop(after->pending);
+  after->pending = nullptr;
+  clock_drop(after->released);
+  after->released = now(thread, after);
+  replace(thread, after);
+}
+
+void clock_read_atomic(Thread& thread, const Clock* from) {
+  Clock* after = clock_copy(thread.clock);
+  Clock* read = plain_copy(from);
+  merge(after->pending, read);
+  clock_drop(read);
+  replace(thread, after);
 }
 
 }  // namespace simt

@@ -12,11 +12,16 @@
 // reference between threads that synchronised with each other, so a barrier costs one clock, not
 // one for each thread.
 //
-// Two things travel with a clock wherever it goes:
-//   fenced   what a fence.proxy.async has made visible to bulk copies: the clock of the thread that
-//            executed it, at that moment. A bulk copy is ordered after a plain write only if the
-//            write is in there (PTX ISA, "Async proxy").
-//   blocks   what is known of earlier blocks of the launch, by fences and atomics (atomic.cpp)
+// Four things travel with a clock wherever it goes:
+//   fenced     what a fence.proxy.async has made visible to bulk copies: the clock of the thread
+//   that
+//              executed it, at that moment. A bulk copy is ordered after a plain write only if the
+//              write is in there (PTX ISA, "Async proxy").
+//   released   the same for a __threadfence: what an atomic from here on hands to other blocks
+//   pending    what atomics have read and the next __threadfence makes known
+//   blocks     what is known of earlier blocks of the launch
+// That the last three travel through barriers, so that one thread may fence for all, is more than
+// the PTX memory model grants, and what GPUs do.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -38,9 +43,9 @@ struct BlockClock {
 
 struct Clock {
   uint32_t references;
-  Clock* fenced;                   // or null
-  std::vector<BlockClock> blocks;  // ascending generations
-  uint32_t time[kSlotsMax];        // (slots in use)
+  Clock *fenced, *released, *pending;  // or null; these have none of their own
+  std::vector<BlockClock> blocks;      // ascending generations
+  uint32_t time[kSlotsMax];            // (slots in use)
 };
 
 inline uint32_t slots() { return 2 * machine.threads + kMbarriersMax; }
@@ -83,7 +88,10 @@ void clocks_join(Warp& warp, uint32_t lanes);
 void clock_release(Thread& thread, Clock* into);
 // Adds the clock to what the thread knows.
 void clock_acquire(Thread& thread, Clock* from);
-// A fence.proxy.async of the thread.
+// A fence.proxy.async, and a __threadfence, of the thread.
 void clock_fence_proxy(Thread& thread);
+void clock_fence(Thread& thread);
+// The thread has read by an atomic what `from` knows.
+void clock_read_atomic(Thread& thread, const Clock* from);
 
 }  // namespace simt

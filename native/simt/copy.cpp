@@ -82,7 +82,9 @@ void land_bulk(size_t index, uint32_t bytes) {
 void land_something() {
   if (!machine.bulk.empty()) {
     const auto index = draw_below(static_cast<uint32_t>(machine.bulk.size()));
-    const uint32_t piece = kPieceUnit * (1 + draw_below(kPieceUnitsMax));
+    const BulkCopy& copy = machine.bulk[index];
+    const uint32_t units = (copy.bytes - copy.landed) / kPieceUnit;
+    const uint32_t piece = kPieceUnit * (1 + draw_below(std::min(units, kPieceUnitsMax)));
     land_bulk(index, draw_below(2) ? piece : UINT32_MAX);
   }
   if (machine.copies_pending == 0) return;

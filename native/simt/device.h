@@ -6,7 +6,7 @@
 // the compiler flags that this needs are -fmad=false -ftz=false -prec-div=true -prec-sqrt=true for
 // nvcc and -ffp-contract=off for the host.
 //
-//   DEV_KERNEL(threads) name(args)    an entry point that is launched with at most `threads` threads
+//   DEV_KERNEL(threads) name(args)    an entry point, launched with at most that many threads
 //   DEV_FN type name(args)            a function of the device
 //   DEV_UNROLL                        before a loop that must be unrolled on the GPU
 //   DEV_SHARED(T, name)               static shared memory; an array type needs a typedef first

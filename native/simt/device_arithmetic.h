@@ -1,5 +1,5 @@
-// device_arithmetic.h - scalar arithmetic of device.h on a CPU, with the bits of the hardware. Include
-// device.h instead.
+// device_arithmetic.h - scalar arithmetic of device.h on a CPU, with the bits of the hardware.
+// Include device.h instead.
 //
 // Ordinary C++ compiled with -ffp-contract=off, which IEEE 754 then defines to the bit, with the
 // hardware's one NaN. special.cpp has the functions that the hardware approximates.
@@ -122,7 +122,8 @@ DEV_FN uint32_t h2max(uint32_t a, uint32_t b) {
 // cvt.rn: to nearest even, the one NaN is 0x7fff.
 DEV_FN uint16_t bf16_from_f32(float a) {
   const uint32_t bits = bits_from_f32(a);
-  return a == a ? static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16) : uint16_t{0x7fff};
+  return a == a ? static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16)
+                : uint16_t{0x7fff};
 }
 DEV_FN float f32_from_bf16(uint16_t a) {
   return one_nan(f32_from_bits(static_cast<uint32_t>(a) << 16));

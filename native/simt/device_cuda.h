@@ -159,12 +159,12 @@ DEV_FN void ldmatrix_trans(uint32_t (&r)[4], const void* row) {
                : "r"(shared_address(row))
                : "memory");
 }
-#define DEV_SHFL(name, intrinsic, operand_type)                                  \
-  DEV_FN uint32_t name(uint32_t v, int operand, uint32_t mask = ~0u) {           \
-    return intrinsic(mask, v, static_cast<operand_type>(operand));               \
-  }                                                                              \
-  DEV_FN float name(float v, int operand, uint32_t mask = ~0u) {                 \
-    return intrinsic(mask, v, static_cast<operand_type>(operand));               \
+#define DEV_SHFL(name, intrinsic, operand_type)                        \
+  DEV_FN uint32_t name(uint32_t v, int operand, uint32_t mask = ~0u) { \
+    return intrinsic(mask, v, static_cast<operand_type>(operand));     \
+  }                                                                    \
+  DEV_FN float name(float v, int operand, uint32_t mask = ~0u) {       \
+    return intrinsic(mask, v, static_cast<operand_type>(operand));     \
   }
 DEV_SHFL(shfl_xor, __shfl_xor_sync, int)
 DEV_SHFL(shfl_up, __shfl_up_sync, unsigned)

@@ -65,12 +65,12 @@ DEV_FN void ldmatrix_trans(uint32_t (&r)[N], const void* row, simt_site at = DEV
   const simt_u32x4 d = simt_ldmatrix(N, true, row, at);
   for (int i = 0; i < N; i++) r[i] = d[i];
 }
-#define DEV_SHFL(name, kind)                                                                       \
-  DEV_FN uint32_t name(uint32_t v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) {    \
-    return simt_shfl(kind, v, operand, mask, at);                                                  \
-  }                                                                                                \
-  DEV_FN float name(float v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) {          \
-    return f32_from_bits(simt_shfl(kind, bits_from_f32(v), operand, mask, at));                    \
+#define DEV_SHFL(name, kind)                                                                    \
+  DEV_FN uint32_t name(uint32_t v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) { \
+    return simt_shfl(kind, v, operand, mask, at);                                               \
+  }                                                                                             \
+  DEV_FN float name(float v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) {       \
+    return f32_from_bits(simt_shfl(kind, bits_from_f32(v), operand, mask, at));                 \
   }
 DEV_SHFL(shfl_xor, SIMT_SHFL_XOR)
 DEV_SHFL(shfl_up, SIMT_SHFL_UP)

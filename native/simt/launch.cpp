@@ -77,6 +77,7 @@ void run_grid() {
   const uint64_t blocks = uint64_t{s.grid_x} * s.grid_y * s.grid_z;
   for (uint64_t i = 0; i < blocks && !machine.abandoned; i++) {
     const uint64_t block = block_in_order(i, blocks);
+    machine.hash = (machine.hash ^ block) * 0x100000001b3u;  // FNV-1a
     machine.block[0] = static_cast<uint32_t>(block % s.grid_x);
     machine.block[1] = static_cast<uint32_t>(block / s.grid_x % s.grid_y);
     machine.block[2] = static_cast<uint32_t>(block / s.grid_x / s.grid_y);
@@ -145,7 +146,7 @@ int simt_launch(const simt_launch_shape* shape, void (*body)(void*), void* argum
   machine.static_used = 0;
   machine.launches++;
   machine.first_generation = machine.generation + 1;
-  if constexpr (kChecked) atomics_launch();
+  atomics_launch();
   schedule_launch();
   const FaultGuard guard;
   run_grid();

@@ -67,10 +67,8 @@ struct Thread {
   Clock* clock = nullptr;         // what happened before its next access (checked build)
   uint32_t groups_committed = 0;  // cp.async groups closed so far
   uint32_t groups_done = 0;       // of those, how many a wait has covered
-  uint32_t last_copy_group = 0;  // of the newest cp.async, and where it was issued
+  uint32_t last_copy_group = 0;   // of the newest cp.async, and where it was issued
   simt_site last_copy_at = 0;
-  // Atomics (checked build): what the last fence released, and what reads since acquire at the next.
-  Clock *fence = nullptr, *pending = nullptr;
   std::vector<PendingCopy> copies;
 };
 
@@ -82,7 +80,7 @@ struct Gathering {
 };
 
 struct alignas(64) Warp {
-  mma::Tile tile;                       // operands and result of mma, filled by the lanes
+  mma::Tile tile;                          // operands and result of mma, filled by the lanes
   uint32_t in[kWarpSize], out[kWarpSize];  // the same for shuffles, votes and movmatrix
   uint32_t source[kWarpSize];              // lane that a shuffle reads
   const char* row[kWarpSize];              // ldmatrix: address of a row of 8 halves
@@ -110,7 +108,7 @@ struct Mbarrier {
 
 // One of the 16 barriers of a block. Barrier 0 is that of __syncthreads and not used here.
 struct NamedBarrier {
-  uint32_t expected, arrived;  // threads
+  uint32_t expected, arrived;  // threads; a warp counts once all of it is there
   uint32_t lanes[kWarpsMax];   // which have arrived
   simt_site at;                // the first of them
   Clock* clock;                // what they released (checked build)
@@ -173,6 +171,7 @@ struct Machine {
   uint32_t copies_pending = 0;  // cp.async of all threads that have not landed
   uint32_t polls = 0;           // atomics since something else happened
   // schedule
+  uint32_t land_one_in = 4;
   uint64_t random = 0, hash = 0, steps = 0, steps_expected = 4000;
   uint64_t block_stride = 1, block_offset = 0;  // order of the blocks, see block_in_order()
   // PCT: steps at which the running warp loses its priority, descending.
@@ -205,6 +204,10 @@ constexpr uint32_t kTimeMax = (1u << 18) - 1;
 void barriers_start();
 // Releases __syncthreads if all threads that have not exited are there.
 void release_barrier_if_full();
+// True if a part of a warp waits at a named barrier, for which the rest has not arrived.
+bool barriers_split_warp();
+// The running thread exits.
+void barriers_check_thread_exit();
 // After the last thread: named barriers that are half full.
 void barriers_check_exit();
 

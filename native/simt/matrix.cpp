@@ -28,8 +28,8 @@ void transpose(Warp& warp) {
   }
 }
 
-// One matrix of ldmatrix: rows of 8 halves at the addresses of eight lanes. Lane 4r + c gets elements
-// (r, 2c) and (r, 2c + 1), transposed (2c, r) and (2c + 1, r). PTX ISA, "ldmatrix".
+// One matrix of ldmatrix: rows of 8 halves at the addresses of eight lanes. Lane 4r + c gets
+// elements (r, 2c) and (r, 2c + 1), transposed (2c, r) and (2c + 1, r). PTX ISA, "ldmatrix".
 void load_matrix(Warp& warp, int matrix, bool transposed) {
   uint16_t m[8][8];
   for (int row = 0; row < 8; row++) std::memcpy(m[row], warp.row[8 * matrix + row], 16);

@@ -34,6 +34,16 @@ void complete_phase_if_due(Mbarrier& b) {
   b.waiters.clear();
 }
 
+// More bytes landed than were announced, and no arrival is pending that could announce them.
+void check_underflow(const Mbarrier& b, simt_site at) {
+  if (b.tx >= 0 || b.pending != 0 || report_again("mbarrier misuse", Place::of(at))) return;
+  report("mbarrier misuse", at,
+         format("block (%u,%u,%u): transaction underflow: %lld bytes more than announced landed in "
+                "phase %u of mbarrier #%u, which has no arrival pending",
+                machine.block[0], machine.block[1], machine.block[2], static_cast<long long>(-b.tx),
+                b.phase, b.index));
+}
+
 Mbarrier* find(uint64_t address) {
   for (Mbarrier& b : machine.mbarriers) {
     if (b.address == address) return &b;
@@ -93,22 +103,19 @@ Mbarrier& mbarrier_at(uint64_t* address, const char* what, simt_site at) {
   return *b;
 }
 
-// A copy may be issued before its bytes are announced, as long as an arrival is pending that can still
-// announce them. Otherwise the phase can never complete, or a later one counts bytes that are not its.
+// A copy may be issued before its bytes are announced, as long as an arrival is pending that can
+// still announce them. Otherwise the phase can never complete, or a later one counts bytes that are
+// not its.
 void mbarrier_landed(Mbarrier& b, uint32_t bytes, uint32_t phase, simt_site at) {
   b.tx -= bytes;
   if (phase != b.phase && !report_again("mbarrier misuse", Place::of(at))) {
     report("mbarrier misuse", at,
-           format("%u bytes of a copy issued in phase %u of mbarrier #%u land in phase %u: fewer "
-                  "bytes were announced than copied",
-                  bytes, phase, b.index, b.phase));
+           format("block (%u,%u,%u): %u bytes of a copy issued in phase %u of mbarrier #%u land in "
+                  "phase %u: fewer bytes were announced than copied",
+                  machine.block[0], machine.block[1], machine.block[2], bytes, phase, b.index,
+                  b.phase));
   }
-  if (b.tx < 0 && b.pending == 0 && !report_again("mbarrier misuse", Place::of(at))) {
-    report("mbarrier misuse", at,
-           format("transaction underflow: %lld bytes more than announced landed in phase %u of "
-                  "mbarrier #%u, which has no arrival pending",
-                  static_cast<long long>(-b.tx), b.phase, b.index));
-  }
+  check_underflow(b, at);
   complete_phase_if_due(b);
 }
 
@@ -155,6 +162,7 @@ void arrive(uint64_t* bar, uint32_t bytes, const char* what, simt_site at) {
   }
   if constexpr (kChecked) clock_release(*current, b.arriving);
   b.pending--;
+  check_underflow(b, at);
   complete_phase_if_due(b);
   schedule_point();
 }

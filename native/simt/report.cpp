@@ -54,10 +54,9 @@ std::string place_text(Place place) {
 // The schedule of the running launch, as kvp_schedule names it.
 std::string schedule_text() {
   const Config& c = machine.config;
-  std::string text =
-      format("%s, copies %s, seed %llu, sm_%u", kPolicyNames[static_cast<int>(c.policy)],
-             kCopiesNames[static_cast<int>(c.copies)], static_cast<unsigned long long>(c.seed),
-             c.sm);
+  std::string text = format(
+      "%s, copies %s, seed %llu, sm_%u", kPolicyNames[static_cast<int>(c.policy)],
+      kCopiesNames[static_cast<int>(c.copies)], static_cast<unsigned long long>(c.seed), c.sm);
   if (c.policy == Policy::starve) text += format(", starved warp %u", c.starved_warp);
   return text;
 }

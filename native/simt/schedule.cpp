@@ -11,7 +11,9 @@ namespace simt {
 namespace {
 
 constexpr uint32_t kSwitchOneIn = 8;  // random: how often another warp is preferred
-constexpr uint32_t kLandOneIn = 4;    // random copies: how often one moves at a point
+// Random copies: one moves at one point in 4, 32, 256 or 2048, drawn for each block. A warp passes
+// 32 points at every collective, so the first is soon and the last is hardly ever.
+constexpr uint32_t kLandOneIn = 4, kLandStep = 8, kLandSteps = 4;
 constexpr uint32_t kPriorities = 1u << 20;
 
 uint32_t nth_bit(uint32_t mask, uint32_t n) {
@@ -69,7 +71,7 @@ Warp* choose_warp(Warp* mine) {
 // Moves copies before a thread is chosen. Returns true if the choice has to start again.
 bool move_copies() {
   const Config& config = machine.config;
-  if (config.copies == Copies::random && draw_below(kLandOneIn) == 0) land_something();
+  if (config.copies == Copies::random && draw_below(machine.land_one_in) == 0) land_something();
   if (config.policy != Policy::pct || machine.bulk.empty()) return false;
   const Warp* best = highest_priority();
   const int64_t priority = best ? best->priority : INT64_MIN;
@@ -83,7 +85,8 @@ bool move_copies() {
 }
 
 SIMT_COLD void deadlock() {
-  std::string text = "no thread can run:";
+  const uint32_t* const block = machine.block;
+  std::string text = format("no thread of block (%u,%u,%u) can run:", block[0], block[1], block[2]);
   const uint32_t count = machine.threads;
   for (uint32_t first = 0; first < count && text.size() < 900;) {
     const Thread& t = machine.thread[first];
@@ -111,7 +114,8 @@ SIMT_COLD void deadlock() {
   text.pop_back();
   simt_site at = 0;  // the place is that of the first thread that waits
   for (uint32_t i = 0; i < count && at == 0; i++) at = machine.thread[i].at;
-  report_fatal("deadlock", at, std::move(text));
+  const bool split = barriers_split_warp();
+  report_fatal(split ? "divergence" : "deadlock", at, std::move(text));
 }
 
 Thread* choose(const Thread* me) {
@@ -177,6 +181,10 @@ void schedule_block() {
   machine.changes.clear();
   machine.lowest_priority = 0;
   machine.descending = (policy == Policy::starve || policy == Policy::pct) && draw_below(2) == 1;
+  machine.land_one_in = kLandOneIn;
+  if (machine.config.copies == Copies::random) {
+    for (uint32_t n = draw_below(kLandSteps); n > 0; n--) machine.land_one_in *= kLandStep;
+  }
   if (policy != Policy::pct) return;
   for (uint32_t w = 0; w < machine.warps; w++) {
     machine.warp[w].priority = 1 + draw_below(kPriorities);

@@ -1,9 +1,9 @@
 // shadow.cpp - see shadow.h; the cell is described in shadow_cell.h.
 //
 // Kinds of order between an earlier access and the running thread: in the same block the clock
-// decides; in another block of the same launch fences and atomics do (atomic.cpp), and nothing else;
-// in an earlier launch, or by the host, everything does. Shared memory of another block is not the
-// same memory.
+// decides; in another block of the same launch fences and atomics do (atomic.cpp), and nothing
+// else; in an earlier launch, or by the host, everything does. Shared memory of another block is
+// not the same memory.
 #include "shadow.h"
 
 #include <sys/mman.h>
@@ -30,7 +30,8 @@ Access of_thread(uint64_t address, uint32_t size, uint64_t pc) {
           pack(machine.generation, t.id & ~(kWarpSize - 1), time),
           1u << t.lane,
           pack_code(pc),
-          size, address};
+          size,
+          address};
 }
 
 Access of_site(uint64_t address, uint32_t size, simt_site at) {
@@ -253,7 +254,8 @@ void write_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
   }
   const uint64_t r = cell.read;
   // Which block has read it is not kept: one from which nothing was acquired, so far as is known.
-  if ((r & kEarlier & bytes) && current->clock->blocks.empty()) report_race(a, offset, true, 0, false, 0, 0);
+  if ((r & kEarlier & bytes) && current->clock->blocks.empty())
+    report_race(a, offset, true, 0, false, 0, 0);
   if (cell.lanes && (bytes_of(r) & bytes)) {
     if (const uint32_t lanes = unordered_lanes(r, cell.lanes)) {
       report_race(a, offset, true, r, false, lanes, cell.read_place);
@@ -353,7 +355,7 @@ void shadow_mbarrier(uint64_t address, simt_site at) {
   }
 }
 
-void shadow_fresh(uint64_t address, uint64_t bytes, simt_site at) {
+void shadow_fresh(uint64_t address, uint64_t bytes, const Thread& witness, simt_site at) {
   if (outside_bytes(address, bytes) != 0) {
     if (report_again("out of bounds", Place::of(at))) return;
     report(
@@ -369,6 +371,10 @@ void shadow_fresh(uint64_t address, uint64_t bytes, simt_site at) {
     Cell& cell = cells[offset / 4];
     if (!current_cell(cell)) renew(cell, offset);
     if ((cell.write & kFlags) == kMbarrierFlags) continue;
+    const uint64_t w = cell.write;
+    if (time_of(w) != 0 && !ordered(witness, slot_of(w), time_of(w))) {
+      report_reuse(offset, w, cell.write_place, at);
+    }
     cell.write = now | (valid_of(cell.write) << kValidShift);
     cell.read = now;
     cell.lanes = cell.more = 0;

@@ -1,4 +1,5 @@
-// shadow.h - what the checked build remembers of every word of device memory, and what it concludes.
+// shadow.h - what the checked build remembers of every word of device memory, and what it
+// concludes.
 //
 // One cell of 32 bytes for each 4-byte word: the last write, the readers since, which bytes may be
 // accessed and which hold a value. An access is compared with both by vector clocks (clock.h):
@@ -10,10 +11,11 @@
 //                        another
 //   race between blocks  the same, with an access in another block of the launch
 //   missing fence        a bulk copy follows a plain write without a proxy fence between them
-// Sub-word accesses are exact: entries carry a mask of bytes, and what does not fit in the cell goes
-// to a list. Cells carry the generation (number of the block or host call) in which they were last
-// touched; older ones are brought up to date on first touch, so nothing is cleared between blocks or
-// cases. Two atomics never race with each other.
+//
+// Sub-word accesses are exact: entries carry a mask of bytes, and what does not fit in the cell
+// goes to a list. Cells carry the generation (number of the block or host call) in which they were
+// last touched; older ones are brought up to date on first touch, so nothing is cleared between
+// blocks or cases. Two atomics never race with each other.
 #pragma once
 #include <cstdint>
 
@@ -43,7 +45,8 @@ void shadow_async(uint64_t address, uint32_t size, bool write, const AsyncAccess
 
 // The word pair becomes an mbarrier, which no plain access may touch.
 void shadow_mbarrier(uint64_t address, simt_site at);
-// Shared memory whose contents are dead from here on.
-void shadow_fresh(uint64_t address, uint64_t bytes, simt_site at);
+// Shared memory whose contents are dead from here on. No copy may still write to it: `witness` is a
+// thread that has passed the barrier.
+void shadow_fresh(uint64_t address, uint64_t bytes, const Thread& witness, simt_site at);
 
 }  // namespace simt

@@ -28,5 +28,7 @@ void report_race(const Access& a, uint64_t offset, bool write, uint64_t other, b
                  uint32_t lanes, uint32_t place);
 void report_missing_fence(const Access& a, uint64_t offset, bool write, uint64_t other,
                           uint32_t place);
+// Shared memory declared dead at a barrier while the copy `other` writes to it.
+void report_reuse(uint64_t offset, uint64_t other, uint32_t place, simt_site at);
 
 }  // namespace simt

@@ -5,9 +5,10 @@
 // bytes: which of the word the entry is about. valid: which may be accessed at all. A word that is
 // an mbarrier has valid 0 and initialised 15. earlier: the bytes that other blocks of this launch
 // have read. The generation of the read entry says for which block the cell is up to date; that of
-// the write entry may be an earlier block's of the same launch. A read entry of threads names the first slot of a warp, and `lanes` says which of it: all
-// lanes of a warp share a time (clock.h), so one entry describes the usual read of a word by many
-// lanes. The time 0 means an access before everything, by the host.
+// the write entry may be an earlier block's of the same launch. A read entry of threads names the
+// first slot of a warp, and `lanes` says which of it: all lanes of a warp share a time (clock.h),
+// so one entry describes the usual read of a word by many lanes. The time 0 means an access before
+// everything, by the host.
 #pragma once
 #include <cstdint>
 

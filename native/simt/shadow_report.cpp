@@ -64,8 +64,8 @@ SIMT_COLD void report_bad_access(const Access& a, uint64_t offset, uint64_t flag
                           : ", which nothing has written"));
 }
 
-SIMT_COLD void report_race(const Access& a, uint64_t offset, bool write, uint64_t other, bool other_write,
-                    uint32_t lanes, uint32_t place) {
+SIMT_COLD void report_race(const Access& a, uint64_t offset, bool write, uint64_t other,
+                           bool other_write, uint32_t lanes, uint32_t place) {
   const bool same_block = generation_of(other) == machine.generation;
   const char* kind = same_block ? "race" : "race between blocks";
   const Place here = unpack_place(a.place), there = unpack_place(place);
@@ -74,13 +74,13 @@ SIMT_COLD void report_race(const Access& a, uint64_t offset, bool write, uint64_
   report(kind, here,
          format("%s %s %s, not ordered after the %s by %s%s at %s", describe_current().c_str(),
                 verb(a, write), describe_offset(offset).c_str(), other_write ? "write" : "read",
-                other ? party(slot).c_str() : "a thread",
-                same_block ? "" : " of another block", kThere),
+                other ? party(slot).c_str() : "a thread", same_block ? "" : " of another block",
+                kThere),
          there);
 }
 
 SIMT_COLD void report_missing_fence(const Access& a, uint64_t offset, bool write, uint64_t other,
-                             uint32_t place) {
+                                    uint32_t place) {
   const Place here = unpack_place(a.place), there = unpack_place(place);
   if (report_again("missing fence", here, there)) return;
   report("missing fence", here,
@@ -88,6 +88,17 @@ SIMT_COLD void report_missing_fence(const Access& a, uint64_t offset, bool write
                 describe_current().c_str(), verb(a, write), describe_offset(offset).c_str(),
                 party(slot_of(other)).c_str(), kThere),
          there);
+}
+
+SIMT_COLD void report_reuse(uint64_t offset, uint64_t other, uint32_t place, simt_site at) {
+  const Place there = unpack_place(place);
+  if (report_again("race", Place::of(at), there)) return;
+  report(
+      "race", Place::of(at),
+      format("block (%u,%u,%u) reuses %s at this barrier, not ordered after the write by %s at %s",
+             machine.block[0], machine.block[1], machine.block[2], describe_offset(offset).c_str(),
+             party(slot_of(other)).c_str(), kThere),
+      there);
 }
 
 }  // namespace simt

@@ -26,8 +26,18 @@ set(KVPROOF_SIMT_CHECKED_SOURCES
   simt/shadow.cpp
   simt/shadow_report.cpp
   simt/tsan_abi.cpp)
-# -march=x86-64-v3 (2013 on) gives FMA and f16 conversions; emulator.cpp refuses an older processor with
-# a status. The analyses that are off: see ../mma/tile_slow.cpp.
+# Tests: one executable each, linked with the plain or the checked emulator. The kernels of a
+# checked test are in its own file.
+set(KVPROOF_SIMT_TESTS
+  simt/arithmetic_test.cpp
+  simt/collective_test.cpp
+  simt/schedule_test.cpp)
+set(KVPROOF_SIMT_CHECKED_TESTS
+  simt/memory_test.cpp
+  simt/protocol_test.cpp
+  simt/race_test.cpp)
+# -march=x86-64-v3 (2013 on) gives FMA and f16 conversions; emulator.cpp refuses an older processor
+# with a status. The analyses that are off: see ../mma/tile_slow.cpp.
 set(KVPROOF_SIMT_FLAGS
   -O2 -g -march=x86-64-v3 -ffp-contract=off -Wno-psabi -fno-ipa-modref -fno-ipa-pure-const)
 
@@ -35,8 +45,10 @@ set(KVPROOF_SIMT_FLAGS
 set(KVPROOF_SIMT_KERNEL_FLAGS
   -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -Wno-psabi
   -fvisibility=hidden -fno-gnu-unique)
-# The compiler calls the __tsan_* functions of tsan_abi.cpp for every access (libtsan is not linked) and
-# the alignment handler of the same file; for memcpy and its like see device_checked.h.
+# The compiler calls the __tsan_* functions of tsan_abi.cpp for every access (libtsan is not linked)
+# and the alignment handler of the same file; for memcpy and its like see device_checked.h. Neither
+# merged functions nor tail calls: both would give an access the line of another one.
 set(KVPROOF_SIMT_KERNEL_CHECKED_FLAGS
   -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -fsanitize=alignment
+  -fno-ipa-icf -fno-optimize-sibling-calls
   -fno-builtin-memcpy -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp)

@@ -46,6 +46,26 @@ std::string quoted(const std::string& path) {
   return q + "'";
 }
 
+void erase_all(std::string& text, const char* part) {
+  for (size_t at; (at = text.find(part)) != std::string::npos;) text.erase(at, strlen(part));
+}
+
+// "void kvproof::(anonymous namespace)::f<2>(int, char*)" as "kvproof::f<2>".
+std::string without_arguments(std::string name) {
+  name.resize(strcspn(name.c_str(), "\n"));
+  erase_all(name, "(anonymous namespace)::");
+  if (name.rfind("void ", 0) == 0) name.erase(0, 5);
+  size_t open = name.size();
+  int depth = 0;
+  while (open > 0) {
+    const char c = name[--open];
+    depth += c == ')' ? 1 : c == '(' ? -1 : 0;
+    if (depth == 0) break;
+  }
+  if (!name.empty() && name.back() == ')') name.resize(open);
+  return name;
+}
+
 SourceLine parse(char* text, uint64_t offset, const std::string& path) {
   SourceLine line;
   text[strcspn(text, "\n")] = 0;
@@ -87,15 +107,16 @@ std::string symbol_name(uint64_t address) {
   static std::map<uint64_t, std::string> names;
   std::string& name = names[address];
   if (!name.empty()) return name;
-  char text[4096] = "";
-  snprintf(text, sizeof text, " -f -C %llx 2>/dev/null",
+  char text[4096];
+  snprintf(text, sizeof text, " -f -C -i %llx 2>/dev/null",
            static_cast<unsigned long long>(address - library_start()));
   FILE* pipe = popen(("addr2line -e " + quoted(library_path()) + text).c_str(), "r");
-  if (pipe == nullptr || fgets(text, sizeof text, pipe) == nullptr) text[0] = 0;
+  // Lines alternate between a name and a place, from what is inlined here to the function itself.
+  for (int i = 0; pipe != nullptr && fgets(text, sizeof text, pipe) != nullptr; i++) {
+    if (i % 2 == 0) name = text;
+  }
   if (pipe != nullptr) pclose(pipe);
-  name = text;
-  name.resize(strcspn(name.c_str(), "\n("));
-  if (name.rfind("void ", 0) == 0) name.erase(0, 5);
+  name = without_arguments(name);
   if (name.empty() || name[0] == '?') {
     snprintf(text, sizeof text, "+0x%llx",
              static_cast<unsigned long long>(address - library_start()));
