@@ -11,6 +11,7 @@ export const memoryLaws: Property = {
     'A checking emulator reports nothing under any schedule: no access out of bounds, no ' +
     'uninitialised read, no race, no misuse of a barrier or copy.',
   blind: 'Paths that the case does not take; wrong values in the right places.',
+  oneIn: 2,
 
   judge(judgement: Judgement): Verdict {
     if (!judgement.kernel.capabilities.checked) {
