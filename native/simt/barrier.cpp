@@ -99,6 +99,8 @@ void barriers_start() {
   machine.barrier_arrived = 0;
   machine.fresh = nullptr;
   machine.fresh_bytes = 0;
+  if (!machine.named_in_use) return;
+  machine.named_in_use = false;
   for (NamedBarrier& b : machine.named) {
     if constexpr (kChecked) clock_drop(b.clock);
     b = {};
@@ -119,6 +121,7 @@ bool barriers_split_warp() {
 }
 
 void barriers_check_thread_exit() {
+  if (SIMT_LIKELY(!machine.named_in_use)) return;
   const uint32_t w = current->warp->id, mine = 1u << current->lane;
   for (uint32_t id = 1; id < kNamedBarriers; id++) {
     const NamedBarrier& b = machine.named[id];
@@ -171,6 +174,7 @@ void simt_syncthreads_fresh(void* p, size_t bytes, simt_site at) {
 
 void simt_barrier(uint32_t id, uint32_t threads, bool wait, simt_site at) {
   check_named(id, threads, at);
+  machine.named_in_use = true;
   NamedBarrier& b = machine.named[id];
   if (b.expected == 0) {
     b.expected = threads;

@@ -71,6 +71,11 @@ void prepare_threads() {
     thread.warp = &machine.warp[t / kWarpSize];
     thread.id = t;
     thread.lane = t % kWarpSize;
+    mma::Tile& tile = thread.warp->tile;
+    const uint32_t g = thread.lane >> 2, pair = thread.lane & 3;
+    thread.tile_a = &tile.a[pair][g];
+    thread.tile_b = &tile.b[g][pair];
+    thread.tile_c = &tile.c[2 * pair][g];
     thread.wait = Wait::ready;
     thread.at = 0;
     thread.groups_committed = thread.groups_done = 0;

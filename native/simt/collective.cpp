@@ -38,7 +38,7 @@ SIMT_COLD void bad_mask(Op op, uint32_t mask, simt_site at) {
 
 }  // namespace
 
-Gathering& gathering_for(Warp& warp, Op op, uint32_t mask, simt_site at) {
+Gathering& find_gathering(Warp& warp, Op op, uint32_t mask, simt_site at) {
   if (SIMT_UNLIKELY(!(mask >> current->lane & 1))) bad_mask(op, mask, at);
   for (uint32_t i = 0; i < warp.gathering_count; i++) {
     Gathering& g = warp.gathering[i];
@@ -83,7 +83,7 @@ uint32_t simt_shfl(int kind, uint32_t v, int operand, uint32_t mask, simt_site a
   collective(Op::shfl, mask, at, [](Warp& w, uint32_t m) {
     for (; m; m &= m - 1) w.out[lowest_lane(m)] = w.in[w.source[lowest_lane(m)]];
   });
-  return warp.out[lane];
+  return current->warp->out[current->lane];
 }
 
 uint32_t simt_redux(int kind, uint32_t v, uint32_t mask, simt_site at) {
@@ -99,7 +99,7 @@ uint32_t simt_redux(int kind, uint32_t v, uint32_t mask, simt_site at) {
     }
     for (uint32_t left = m; left; left &= left - 1) w.out[lowest_lane(left)] = total;
   });
-  return warp.out[current->lane];
+  return current->warp->out[current->lane];
 }
 
 uint32_t simt_vote(int kind, bool predicate, uint32_t mask, simt_site at) {
@@ -112,7 +112,7 @@ uint32_t simt_vote(int kind, bool predicate, uint32_t mask, simt_site at) {
     }
     for (uint32_t left = m; left; left &= left - 1) w.out[lowest_lane(left)] = ballot;
   });
-  const uint32_t ballot = warp.out[current->lane];
+  const uint32_t ballot = current->warp->out[current->lane];
   if (kind == SIMT_VOTE_BALLOT) return ballot;
   return kind == SIMT_VOTE_ANY ? ballot != 0 : ballot == mask;
 }

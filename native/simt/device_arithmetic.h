@@ -93,29 +93,48 @@ DEV_FN uint32_t half2_from_f32x4(simt_f32x4 a) {
   return half(a[0]) | half(a[1]) << 16;
 }
 #endif
+// 0x8000 for each half that is a NaN: 0x7c01 + 0x3ff carries into the sign's place.
+DEV_FN uint32_t nan_halves(uint32_t a) { return ((a & 0x7fff7fffu) + 0x03ff03ffu) & 0x80008000u; }
 // The one NaN of the f16 units is 0x7fff.
-DEV_FN uint32_t h2pack(float lo, float hi) {
-  uint32_t packed = half2_from_f32x4(simt_f32x4{lo, hi, 0, 0});
-  if (__builtin_expect(__builtin_isunordered(lo, hi), 0)) {
-    if (lo != lo) packed = (packed & 0xffff0000u) | 0x7fffu;
-    if (hi != hi) packed = (packed & 0xffffu) | 0x7fff0000u;
+DEV_FN uint32_t one_nan_each(uint32_t a) {
+  const uint32_t nan = nan_halves(a);
+  if (__builtin_expect(nan != 0, 0)) {
+    const uint32_t whole = (nan >> 15) * 0xffffu;
+    return (a & ~whole) | (whole & 0x7fff7fffu);
   }
-  return packed;
+  return a;
+}
+DEV_FN uint32_t h2pack(float lo, float hi) {
+  return one_nan_each(half2_from_f32x4(simt_f32x4{lo, hi, 0, 0}));
 }
 DEV_FN float2 h2unpack(uint32_t a) {
   const simt_f32x4 x = f32x4_from_half2(a, 0);
-  return {one_nan(x[0]), one_nan(x[1])};
+  if (__builtin_expect(nan_halves(a) != 0, 0)) return {one_nan(x[0]), one_nan(x[1])};
+  return {x[0], x[1]};
 }
-DEV_FN float f32_from_f16(uint16_t a) { return one_nan(f32x4_from_half2(a, 0)[0]); }
+DEV_FN float f32_from_f16(uint16_t a) { return h2unpack(a).x; }
 DEV_FN uint16_t f16_from_f32(float a) { return static_cast<uint16_t>(h2pack(a, 0)); }
 // The product of two halves is exact in f32, so one rounding remains: that of the f16 multiplier.
 DEV_FN uint32_t h2mul(uint32_t a, uint32_t b) {
-  const simt_f32x4 x = f32x4_from_half2(a, b);
-  return h2pack(x[0] * x[2], x[1] * x[3]);
+  return one_nan_each(half2_from_f32x4(f32x4_from_half2(a, 0) * f32x4_from_half2(b, 0)));
 }
+// As integers: halves that are not negative are in their order, negative ones are once all but their
+// sign is inverted (-0 below +0).
 DEV_FN uint32_t h2max(uint32_t a, uint32_t b) {
-  const simt_f32x4 x = f32x4_from_half2(a, b);
-  return h2pack(max_num(x[0], x[2]), max_num(x[1], x[3]));
+  typedef short Halves __attribute__((vector_size(16)));
+  const auto ordered = [](Halves h) { return h ^ ((h >> 15) & 0x7fff); };
+  const Halves x = reinterpret_cast<Halves>(simt_u32x4{a, 0, 0, 0});
+  const Halves y = reinterpret_cast<Halves>(simt_u32x4{b, 0, 0, 0});
+  const uint32_t nan = nan_halves(a) | nan_halves(b);
+  if (__builtin_expect(((a | b) & 0x80008000u) == 0 && nan == 0, 1)) {
+    return reinterpret_cast<simt_u32x4>(x > y ? x : y)[0];
+  }
+  if (nan != 0) {
+    const float2 u = h2unpack(a), v = h2unpack(b);
+    return h2pack(max_num(u.x, v.x), max_num(u.y, v.y));
+  }
+  const Halves p = ordered(x), q = ordered(y);
+  return reinterpret_cast<simt_u32x4>(ordered(p > q ? p : q))[0];
 }
 
 // ---- bf16 ----

@@ -32,15 +32,13 @@ DEV_FN uint32_t grid_x() { return simt_grid_x(); }
 // ---- warp: every lane of the mask calls the same function at the same line ----
 DEV_FN void mma_f16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
-  const simt_f32x4 d =
-      simt_mma_f16_f32(simt_f32x4{c[0], c[1], c[2], c[3]}, a0, a1, a2, a3, b0, b1, at);
-  for (int i = 0; i < 4; i++) c[i] = d[i];
+  auto& sums = reinterpret_cast<simt_f32x4_at_4&>(c);
+  sums = simt_mma_f16_f32(sums, a0, a1, a2, a3, b0, b1, at);
 }
 DEV_FN void mma_bf16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                          uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
-  const simt_f32x4 d =
-      simt_mma_bf16_f32(simt_f32x4{c[0], c[1], c[2], c[3]}, a0, a1, a2, a3, b0, b1, at);
-  for (int i = 0; i < 4; i++) c[i] = d[i];
+  auto& sums = reinterpret_cast<simt_f32x4_at_4&>(c);
+  sums = simt_mma_bf16_f32(sums, a0, a1, a2, a3, b0, b1, at);
 }
 DEV_FN void mma_f16_f16(uint32_t (&c)[2], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {

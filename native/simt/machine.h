@@ -56,12 +56,16 @@ struct PendingCopy {
   uint32_t group;  // number of the thread's commit group, from 1
 };
 
-struct Thread {
+// What a switch touches is the first cache line.
+struct alignas(64) Thread {
   void* sp = nullptr;
   Warp* warp = nullptr;
   uint32_t id = 0, lane = 0;
   Wait wait = Wait::exited;
   simt_site at = 0;               // where it waits
+  // Its places in the operands and the accumulators of its warp's tile (matrix.cpp).
+  uint32_t *tile_a = nullptr, *tile_b = nullptr;
+  float* tile_c = nullptr;
   Mbarrier* barrier = nullptr;    // what it waits for, if Wait::mbarrier
   uint32_t phase = 0;             // which phase of it; the number, if Wait::named
   Clock* clock = nullptr;         // what happened before its next access (checked build)
@@ -166,6 +170,7 @@ struct Machine {
   uint64_t static_used = 0;
   std::vector<StaticShared> statics;
   NamedBarrier named[kNamedBarriers] = {};
+  bool named_in_use = false;  // by this block
   std::vector<Mbarrier> mbarriers;
   std::vector<BulkCopy> bulk;
   uint32_t copies_pending = 0;  // cp.async of all threads that have not landed

@@ -62,29 +62,33 @@ void check_row(const void* row, simt_site at) {
 using namespace simt;
 
 // PTX ISA, figures "m16n8k16 fragment layout for .f16": lane = 4 g + c holds rows g and g + 8 of A
-// and C, k = 2c, 2c + 1 and 8 more, and column g of B. Storage order is that of mma::Tile.
+// and C, k = 2c, 2c + 1 and 8 more, and column g of B. Storage order is that of mma::Tile: tile_a is
+// pair c of row g, tile_b pair c of column g, tile_c row g of column 2c.
+static_assert(offsetof(mma::Tile, d) == offsetof(mma::Tile, c) + 128 * sizeof(float));
 template <Mma kind>
 inline __attribute__((always_inline)) simt_f32x4 mma_sync(simt_f32x4 c, uint32_t a0, uint32_t a1,
                                                           uint32_t a2, uint32_t a3, uint32_t b0,
                                                           uint32_t b1, simt_site at) {
-  mma::Tile& tile = current->warp->tile;
-  const uint32_t g = current->lane >> 2, pair = current->lane & 3, column = 2 * pair;
-  tile.a[pair][g] = a0;
-  tile.a[pair][g + 8] = a1;
-  tile.a[pair + 4][g] = a2;
-  tile.a[pair + 4][g + 8] = a3;
-  tile.b[g][pair] = b0;
-  tile.b[g][pair + 4] = b1;
-  float* const from = &tile.c[column][g];
-  from[0] = c[0];
-  from[16] = c[1];
-  from[8] = c[2];
-  from[24] = c[3];
+  {
+    const Thread& thread = *current;
+    uint32_t *const a = thread.tile_a, *const b = thread.tile_b;
+    a[0] = a0;
+    a[8] = a1;
+    a[64] = a2;
+    a[72] = a3;
+    b[0] = b0;
+    b[4] = b1;
+    float* const from = thread.tile_c;
+    from[0] = c[0];
+    from[16] = c[1];
+    from[8] = c[2];
+    from[24] = c[3];
+  }
   collective(op_of(kind), ~0u, at, [](Warp& warp, uint32_t) {
     machine.tile[static_cast<int>(kind)](warp.tile);
     machine.counters.mmas++;
   });
-  const float* const d = &tile.d[column][g];
+  const float* const d = current->tile_c + 128;  // Tile::d follows Tile::c
   return simt_f32x4{d[0], d[16], d[8], d[24]};
 }
 
@@ -117,7 +121,7 @@ uint32_t simt_movmatrix_trans(uint32_t x, simt_site at) {
   Warp& warp = *current->warp;
   warp.in[current->lane] = x;
   collective(Op::movmatrix, ~0u, at, [](Warp& w, uint32_t) { transpose(w); });
-  return warp.out[current->lane];
+  return current->warp->out[current->lane];
 }
 
 simt_u32x4 simt_ldmatrix(int matrices, bool transposed, const void* row, simt_site at) {
@@ -128,5 +132,5 @@ simt_u32x4 simt_ldmatrix(int matrices, bool transposed, const void* row, simt_si
   collective(Op::ldmatrix, ~0u, at, [matrices, transposed](Warp& w, uint32_t) {
     for (int i = 0; i < matrices; i++) load_matrix(w, i, transposed);
   });
-  return warp.fragments[current->lane];
+  return current->warp->fragments[current->lane];
 }

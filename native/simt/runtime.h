@@ -17,6 +17,8 @@ inline __attribute__((always_inline)) simt_site simt_here(const char* file, unsi
 }
 
 typedef float simt_f32x4 __attribute__((vector_size(16)));
+// Four floats of an array.
+typedef float simt_f32x4_at_4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef uint32_t simt_u32x4 __attribute__((vector_size(16)));
 
 enum simt_fence_kind { SIMT_FENCE_MBARRIER_INIT, SIMT_FENCE_PROXY_ASYNC };
