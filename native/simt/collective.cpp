@@ -36,6 +36,43 @@ SIMT_COLD void bad_mask(Op op, uint32_t mask, simt_site at) {
                       describe_current().c_str(), name_of(op), mask, warp.alive));
 }
 
+SIMT_COLD void bad_source(int source, uint32_t mask, simt_site at) {
+  report_fatal("divergence", at,
+               format("%s reads lane %d in a shuffle with mask %08x, which does not name it",
+                      describe_current().c_str(), source, mask));
+}
+
+// ---- what the last lane does ----
+
+void exchange(Warp& warp, uint32_t mask) {
+  for (uint32_t m = mask; m; m &= m - 1) {
+    warp.out[lowest_lane(m)] = warp.in[warp.source[lowest_lane(m)]];
+  }
+}
+
+void reduce(Warp& warp, uint32_t mask) {
+  uint32_t total = warp.in[lowest_lane(mask)];
+  for (uint32_t left = mask & (mask - 1); left; left &= left - 1) {
+    const uint32_t next = warp.in[lowest_lane(left)];
+    total = warp.kind == SIMT_REDUX_ADD   ? total + next
+            : warp.kind == SIMT_REDUX_MIN ? std::min(total, next)
+                                          : std::max(total, next);
+  }
+  for (uint32_t left = mask; left; left &= left - 1) warp.out[lowest_lane(left)] = total;
+}
+
+void ballot(Warp& warp, uint32_t mask) {
+  uint32_t votes = 0;
+  for (uint32_t left = mask; left; left &= left - 1) {
+    votes |= warp.in[lowest_lane(left)] << lowest_lane(left);
+  }
+  for (uint32_t left = mask; left; left &= left - 1) warp.out[lowest_lane(left)] = votes;
+}
+
+void join_clocks(Warp& warp, uint32_t mask) {
+  if constexpr (kChecked) clocks_join(warp, mask);
+}
+
 }  // namespace
 
 Gathering& find_gathering(Warp& warp, Op op, uint32_t mask, simt_site at) {
@@ -56,7 +93,7 @@ Gathering& find_gathering(Warp& warp, Op op, uint32_t mask, simt_site at) {
 
 using namespace simt;
 
-uint32_t simt_shfl(int kind, uint32_t v, int operand, uint32_t mask, simt_site at) {
+void simt_shfl(int kind, uint32_t v, int operand, uint32_t mask, simt_site at) {
   Warp& warp = *current->warp;
   const int lane = static_cast<int>(current->lane);
   int source = lane;
@@ -74,51 +111,28 @@ uint32_t simt_shfl(int kind, uint32_t v, int operand, uint32_t mask, simt_site a
       source = operand & 31;
   }
   if (SIMT_UNLIKELY(source < 0 || source > 31 || !(mask >> source & 1))) {
-    report_fatal("divergence", at,
-                 format("%s reads lane %d in a shuffle with mask %08x, which does not name it",
-                        describe_current().c_str(), source, mask));
+    bad_source(source, mask, at);
+    return;
   }
   warp.in[lane] = v;
   warp.source[lane] = static_cast<uint32_t>(source);
-  collective(Op::shfl, mask, at, [](Warp& w, uint32_t m) {
-    for (; m; m &= m - 1) w.out[lowest_lane(m)] = w.in[w.source[lowest_lane(m)]];
-  });
-  return current->warp->out[current->lane];
+  collective<exchange>(Op::shfl, mask, at);
 }
 
-uint32_t simt_redux(int kind, uint32_t v, uint32_t mask, simt_site at) {
+void simt_redux(int kind, uint32_t v, uint32_t mask, simt_site at) {
   Warp& warp = *current->warp;
   warp.in[current->lane] = v;
-  collective(Op::redux, mask, at, [kind](Warp& w, uint32_t m) {
-    uint32_t total = w.in[lowest_lane(m)];
-    for (uint32_t left = m & (m - 1); left; left &= left - 1) {
-      const uint32_t next = w.in[lowest_lane(left)];
-      total = kind == SIMT_REDUX_ADD   ? total + next
-              : kind == SIMT_REDUX_MIN ? std::min(total, next)
-                                       : std::max(total, next);
-    }
-    for (uint32_t left = m; left; left &= left - 1) w.out[lowest_lane(left)] = total;
-  });
-  return current->warp->out[current->lane];
+  warp.kind = kind;
+  collective<reduce>(Op::redux, mask, at);
 }
 
-uint32_t simt_vote(int kind, bool predicate, uint32_t mask, simt_site at) {
-  Warp& warp = *current->warp;
-  warp.in[current->lane] = predicate;
-  collective(Op::vote, mask, at, [](Warp& w, uint32_t m) {
-    uint32_t ballot = 0;
-    for (uint32_t left = m; left; left &= left - 1) {
-      ballot |= w.in[lowest_lane(left)] << lowest_lane(left);
-    }
-    for (uint32_t left = m; left; left &= left - 1) w.out[lowest_lane(left)] = ballot;
-  });
-  const uint32_t ballot = current->warp->out[current->lane];
-  if (kind == SIMT_VOTE_BALLOT) return ballot;
-  return kind == SIMT_VOTE_ANY ? ballot != 0 : ballot == mask;
+void simt_vote(bool predicate, uint32_t mask, simt_site at) {
+  current->warp->in[current->lane] = predicate;
+  collective<ballot>(Op::vote, mask, at);
 }
+
+uint32_t simt_result() { return current->warp->out[current->lane]; }
 
 void simt_syncwarp(uint32_t mask, simt_site at) {
-  collective(Op::syncwarp, mask, at, [](Warp& warp, uint32_t m) {
-    if constexpr (kChecked) clocks_join(warp, m);
-  });
+  collective<join_clocks>(Op::syncwarp, mask, at);
 }

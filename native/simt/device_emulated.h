@@ -33,42 +33,49 @@ DEV_FN uint32_t grid_x() { return simt_grid_x(); }
 DEV_FN void mma_f16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
   auto& sums = reinterpret_cast<simt_f32x4_at_4&>(c);
-  sums = simt_mma_f16_f32(sums, a0, a1, a2, a3, b0, b1, at);
+  simt_mma_f16_f32(sums, a0, a1, a2, a3, b0, b1, at);
+  sums = simt_mma_result();
 }
 DEV_FN void mma_bf16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                          uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
   auto& sums = reinterpret_cast<simt_f32x4_at_4&>(c);
-  sums = simt_mma_bf16_f32(sums, a0, a1, a2, a3, b0, b1, at);
+  simt_mma_bf16_f32(sums, a0, a1, a2, a3, b0, b1, at);
+  sums = simt_mma_result();
 }
 DEV_FN void mma_f16_f16(uint32_t (&c)[2], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
-  const uint64_t d =
-      simt_mma_f16_f16(c[0] | static_cast<uint64_t>(c[1]) << 32, a0, a1, a2, a3, b0, b1, at);
+  simt_mma_f16_f16(c[0] | static_cast<uint64_t>(c[1]) << 32, a0, a1, a2, a3, b0, b1, at);
+  const uint64_t d = simt_mma_f16_result();
   c[0] = static_cast<uint32_t>(d);
   c[1] = static_cast<uint32_t>(d >> 32);
 }
 DEV_FN uint32_t movmatrix_trans(uint32_t x, simt_site at = DEV_SITE) {
-  return simt_movmatrix_trans(x, at);
+  simt_movmatrix_trans(x, at);
+  return simt_result();
 }
 // 1, 2 or 4 matrices of 8x8 halves; lane 8j + i gives the address of row i of matrix j.
 template <int N>
 DEV_FN void ldmatrix(uint32_t (&r)[N], const void* row, simt_site at = DEV_SITE) {
   static_assert(N == 1 || N == 2 || N == 4);
-  const simt_u32x4 d = simt_ldmatrix(N, false, row, at);
+  simt_ldmatrix(N, false, row, at);
+  const simt_u32x4 d = simt_ldmatrix_result();
   for (int i = 0; i < N; i++) r[i] = d[i];
 }
 template <int N>
 DEV_FN void ldmatrix_trans(uint32_t (&r)[N], const void* row, simt_site at = DEV_SITE) {
   static_assert(N == 1 || N == 2 || N == 4);
-  const simt_u32x4 d = simt_ldmatrix(N, true, row, at);
+  simt_ldmatrix(N, true, row, at);
+  const simt_u32x4 d = simt_ldmatrix_result();
   for (int i = 0; i < N; i++) r[i] = d[i];
 }
 #define DEV_SHFL(name, kind)                                                                    \
   DEV_FN uint32_t name(uint32_t v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) { \
-    return simt_shfl(kind, v, operand, mask, at);                                               \
+    simt_shfl(kind, v, operand, mask, at);                                                      \
+    return simt_result();                                                                       \
   }                                                                                             \
   DEV_FN float name(float v, int operand, uint32_t mask = ~0u, simt_site at = DEV_SITE) {       \
-    return f32_from_bits(simt_shfl(kind, bits_from_f32(v), operand, mask, at));                 \
+    simt_shfl(kind, bits_from_f32(v), operand, mask, at);                                       \
+    return f32_from_bits(simt_result());                                                        \
   }
 DEV_SHFL(shfl_xor, SIMT_SHFL_XOR)
 DEV_SHFL(shfl_up, SIMT_SHFL_UP)
@@ -76,22 +83,26 @@ DEV_SHFL(shfl_down, SIMT_SHFL_DOWN)
 DEV_SHFL(shfl, SIMT_SHFL_INDEX)
 #undef DEV_SHFL
 DEV_FN uint32_t redux_add(uint32_t v, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
-  return simt_redux(SIMT_REDUX_ADD, v, mask, at);
+  simt_redux(SIMT_REDUX_ADD, v, mask, at);
+  return simt_result();
 }
 DEV_FN uint32_t redux_min(uint32_t v, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
-  return simt_redux(SIMT_REDUX_MIN, v, mask, at);
+  simt_redux(SIMT_REDUX_MIN, v, mask, at);
+  return simt_result();
 }
 DEV_FN uint32_t redux_max(uint32_t v, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
-  return simt_redux(SIMT_REDUX_MAX, v, mask, at);
+  simt_redux(SIMT_REDUX_MAX, v, mask, at);
+  return simt_result();
 }
 DEV_FN uint32_t vote_ballot(bool p, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
-  return simt_vote(SIMT_VOTE_BALLOT, p, mask, at);
+  simt_vote(p, mask, at);
+  return simt_result();
 }
 DEV_FN bool vote_any(bool p, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
-  return simt_vote(SIMT_VOTE_ANY, p, mask, at) != 0;
+  return vote_ballot(p, mask, at) != 0;
 }
 DEV_FN bool vote_all(bool p, uint32_t mask = ~0u, simt_site at = DEV_SITE) {
-  return simt_vote(SIMT_VOTE_ALL, p, mask, at) != 0;
+  return vote_ballot(p, mask, at) == mask;
 }
 DEV_FN void syncwarp(uint32_t mask = ~0u, simt_site at = DEV_SITE) { simt_syncwarp(mask, at); }
 

@@ -87,6 +87,7 @@ struct alignas(64) Warp {
   mma::Tile tile;                          // operands and result of mma, filled by the lanes
   uint32_t in[kWarpSize], out[kWarpSize];  // the same for shuffles, votes and movmatrix
   uint32_t source[kWarpSize];              // lane that a shuffle reads
+  int kind;                                // of the reduction, or of the ldmatrix
   const char* row[kWarpSize];              // ldmatrix: address of a row of 8 halves
   simt_u32x4 fragments[kWarpSize];         // and what each lane gets
   Thread* lanes = nullptr;                 // (up to 32)

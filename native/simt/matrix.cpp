@@ -19,7 +19,7 @@ constexpr Op op_of(Mma kind) {
 
 // Rows of an 8x8 matrix of halves become columns: lane 4r + c holds elements (r, 2c) and (r, 2c +
 // 1).
-void transpose(Warp& warp) {
+void transpose(Warp& warp, uint32_t) {
   for (uint32_t lane = 0; lane < kWarpSize; lane++) {
     const uint32_t column = lane >> 2, row = 2 * (lane & 3), shift = 16 * (column & 1);
     const uint32_t low = warp.in[4 * row + (column >> 1)] >> shift & 0xffff;
@@ -39,6 +39,16 @@ void load_matrix(Warp& warp, int matrix, bool transposed) {
     const uint16_t high = transposed ? m[c + 1][r] : m[r][c + 1];
     warp.fragments[lane][matrix] = low | static_cast<uint32_t>(high) << 16;
   }
+}
+
+void load_matrices(Warp& warp, uint32_t) {
+  for (int i = 0; i < warp.kind / 2; i++) load_matrix(warp, i, warp.kind % 2);
+}
+
+template <Mma kind>
+void multiply(Warp& warp, uint32_t) {
+  machine.tile[static_cast<int>(kind)](warp.tile);
+  machine.counters.mmas++;
 }
 
 void check_row(const void* row, simt_site at) {
@@ -66,9 +76,9 @@ using namespace simt;
 // pair c of row g, tile_b pair c of column g, tile_c row g of column 2c.
 static_assert(offsetof(mma::Tile, d) == offsetof(mma::Tile, c) + 128 * sizeof(float));
 template <Mma kind>
-inline __attribute__((always_inline)) simt_f32x4 mma_sync(simt_f32x4 c, uint32_t a0, uint32_t a1,
-                                                          uint32_t a2, uint32_t a3, uint32_t b0,
-                                                          uint32_t b1, simt_site at) {
+inline __attribute__((always_inline)) void mma_sync(simt_f32x4 c, uint32_t a0, uint32_t a1,
+                                                    uint32_t a2, uint32_t a3, uint32_t b0,
+                                                    uint32_t b1, simt_site at) {
   {
     const Thread& thread = *current;
     uint32_t *const a = thread.tile_a, *const b = thread.tile_b;
@@ -84,32 +94,36 @@ inline __attribute__((always_inline)) simt_f32x4 mma_sync(simt_f32x4 c, uint32_t
     from[8] = c[2];
     from[24] = c[3];
   }
-  collective(op_of(kind), ~0u, at, [](Warp& warp, uint32_t) {
-    machine.tile[static_cast<int>(kind)](warp.tile);
-    machine.counters.mmas++;
-  });
+  collective<multiply<kind>>(op_of(kind), ~0u, at);
+}
+
+void simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                      uint32_t b1, simt_site at) {
+  mma_sync<Mma::f16_f32>(c, a0, a1, a2, a3, b0, b1, at);
+}
+
+void simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                       uint32_t b0, uint32_t b1, simt_site at) {
+  mma_sync<Mma::bf16_f32>(c, a0, a1, a2, a3, b0, b1, at);
+}
+
+simt_f32x4 simt_mma_result() {
   const float* const d = current->tile_c + 128;  // Tile::d follows Tile::c
   return simt_f32x4{d[0], d[16], d[8], d[24]};
 }
 
-simt_f32x4 simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                            uint32_t b0, uint32_t b1, simt_site at) {
-  return mma_sync<Mma::f16_f32>(c, a0, a1, a2, a3, b0, b1, at);
-}
-
-simt_f32x4 simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                             uint32_t b0, uint32_t b1, simt_site at) {
-  return mma_sync<Mma::bf16_f32>(c, a0, a1, a2, a3, b0, b1, at);
-}
-
-uint64_t simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                          uint32_t b0, uint32_t b1, simt_site at) {
+void simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                      uint32_t b1, simt_site at) {
   simt_f32x4 wide;
   for (int i = 0; i < 4; i++) {
     const auto half = static_cast<uint16_t>(c >> 16 * i);
     wide[i] = __builtin_bit_cast(float, mma::f32_from_f16(half));
   }
-  wide = mma_sync<Mma::f16_f16>(wide, a0, a1, a2, a3, b0, b1, at);
+  mma_sync<Mma::f16_f16>(wide, a0, a1, a2, a3, b0, b1, at);
+}
+
+uint64_t simt_mma_f16_result() {
+  const simt_f32x4 wide = simt_mma_result();
   uint64_t d = 0;
   for (int i = 0; i < 4; i++) {
     d |= static_cast<uint64_t>(mma::f16_from_f32(__builtin_bit_cast(uint32_t, wide[i]))) << 16 * i;
@@ -117,20 +131,18 @@ uint64_t simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uin
   return d;
 }
 
-uint32_t simt_movmatrix_trans(uint32_t x, simt_site at) {
-  Warp& warp = *current->warp;
-  warp.in[current->lane] = x;
-  collective(Op::movmatrix, ~0u, at, [](Warp& w, uint32_t) { transpose(w); });
-  return current->warp->out[current->lane];
+void simt_movmatrix_trans(uint32_t x, simt_site at) {
+  current->warp->in[current->lane] = x;
+  collective<transpose>(Op::movmatrix, ~0u, at);
 }
 
-simt_u32x4 simt_ldmatrix(int matrices, bool transposed, const void* row, simt_site at) {
-  Warp& warp = *current->warp;
+void simt_ldmatrix(int matrices, bool transposed, const void* row, simt_site at) {
   // Lanes beyond the last row give an address that is not used.
   if (static_cast<int>(current->lane) < 8 * matrices) check_row(row, at);
+  Warp& warp = *current->warp;
   warp.row[current->lane] = static_cast<const char*>(row);
-  collective(Op::ldmatrix, ~0u, at, [matrices, transposed](Warp& w, uint32_t) {
-    for (int i = 0; i < matrices; i++) load_matrix(w, i, transposed);
-  });
-  return current->warp->fragments[current->lane];
+  warp.kind = 2 * matrices + transposed;
+  collective<load_matrices>(Op::ldmatrix, ~0u, at);
 }
+
+simt_u32x4 simt_ldmatrix_result() { return current->warp->fragments[current->lane]; }

@@ -22,7 +22,6 @@ typedef float simt_f32x4_at_4 __attribute__((vector_size(16), aligned(4), may_al
 typedef uint32_t simt_u32x4 __attribute__((vector_size(16)));
 
 enum simt_fence_kind { SIMT_FENCE_MBARRIER_INIT, SIMT_FENCE_PROXY_ASYNC };
-enum simt_vote_kind { SIMT_VOTE_BALLOT, SIMT_VOTE_ANY, SIMT_VOTE_ALL };
 enum simt_shfl_kind { SIMT_SHFL_XOR, SIMT_SHFL_UP, SIMT_SHFL_DOWN, SIMT_SHFL_INDEX };
 enum simt_redux_kind { SIMT_REDUX_ADD, SIMT_REDUX_MIN, SIMT_REDUX_MAX };
 enum simt_atomic_kind {
@@ -55,20 +54,24 @@ void* simt_dynamic_shared(size_t align, simt_site at);
 float simt_ex2(float x);
 float simt_rcp(float x);
 
-// ---- warp: every lane of the mask calls the same one at the same place ----
-simt_f32x4 simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                            uint32_t b0, uint32_t b1, simt_site at);
-simt_f32x4 simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                             uint32_t b0, uint32_t b1, simt_site at);
-// Accumulators are pairs of f16: c0 in the low half, c1 in the high one.
-uint64_t simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
-                          uint32_t b0, uint32_t b1, simt_site at);
-uint32_t simt_movmatrix_trans(uint32_t x, simt_site at);
-// The results of 1, 2 or 4 matrices; `row` is the address of one row of 8 halves.
-simt_u32x4 simt_ldmatrix(int matrices, bool transposed, const void* row, simt_site at);
-uint32_t simt_shfl(int kind, uint32_t v, int operand, uint32_t mask, simt_site at);
-uint32_t simt_redux(int kind, uint32_t v, uint32_t mask, simt_site at);
-uint32_t simt_vote(int kind, bool predicate, uint32_t mask, simt_site at);
+// ---- warp: every lane of the mask calls the same one at the same place, and then for its result ----
+void simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                      uint32_t b1, simt_site at);
+void simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                       uint32_t b0, uint32_t b1, simt_site at);
+simt_f32x4 simt_mma_result();
+// Accumulators are four f16, in the order of their registers.
+void simt_mma_f16_f16(uint64_t c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                      uint32_t b1, simt_site at);
+uint64_t simt_mma_f16_result();
+// 1, 2 or 4 matrices; `row` is the address of one row of 8 halves.
+void simt_ldmatrix(int matrices, bool transposed, const void* row, simt_site at);
+simt_u32x4 simt_ldmatrix_result();
+void simt_movmatrix_trans(uint32_t x, simt_site at);
+void simt_shfl(int kind, uint32_t v, int operand, uint32_t mask, simt_site at);
+void simt_redux(int kind, uint32_t v, uint32_t mask, simt_site at);
+void simt_vote(bool predicate, uint32_t mask, simt_site at);
+uint32_t simt_result();  // of the last four; of a vote the ballot
 void simt_syncwarp(uint32_t mask, simt_site at);
 
 // ---- block ----
