@@ -133,6 +133,4 @@ void simt_vote(bool predicate, uint32_t mask, simt_site at) {
 
 uint32_t simt_result() { return current->warp->out[current->lane]; }
 
-void simt_syncwarp(uint32_t mask, simt_site at) {
-  collective<join_clocks>(Op::syncwarp, mask, at);
-}
+void simt_syncwarp(uint32_t mask, simt_site at) { collective<join_clocks>(Op::syncwarp, mask, at); }

@@ -5,9 +5,9 @@
 // since a fast lane brings operands for the next instruction before a slow one has read the last
 // result.
 //
-// Results are read by a second call (simt_result() and its like), so that the first one can end with
-// the switch to another lane and nothing returns after it: a return that follows a switch goes where
-// another lane was called from, and the processor predicts it wrongly every time.
+// Results are read by a second call (simt_result() and its like), so that the first one can end
+// with the switch to another lane and nothing returns after it: a return that follows a switch goes
+// where another lane was called from, and the processor predicts it wrongly every time.
 #pragma once
 #include "machine.h"
 #include "schedule.h"

@@ -118,8 +118,8 @@ DEV_FN uint16_t f16_from_f32(float a) { return static_cast<uint16_t>(h2pack(a, 0
 DEV_FN uint32_t h2mul(uint32_t a, uint32_t b) {
   return one_nan_each(half2_from_f32x4(f32x4_from_half2(a, 0) * f32x4_from_half2(b, 0)));
 }
-// As integers: halves that are not negative are in their order, negative ones are once all but their
-// sign is inverted (-0 below +0).
+// As integers: halves that are not negative are in their order, negative ones are once all but
+// their sign is inverted (-0 below +0).
 DEV_FN uint32_t h2max(uint32_t a, uint32_t b) {
   typedef short Halves __attribute__((vector_size(16)));
   const auto ordered = [](Halves h) { return h ^ ((h >> 15) & 0x7fff); };

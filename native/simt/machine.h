@@ -62,7 +62,7 @@ struct alignas(64) Thread {
   Warp* warp = nullptr;
   uint32_t id = 0, lane = 0;
   Wait wait = Wait::exited;
-  simt_site at = 0;               // where it waits
+  simt_site at = 0;  // where it waits
   // Its places in the operands and the accumulators of its warp's tile (matrix.cpp).
   uint32_t *tile_a = nullptr, *tile_b = nullptr;
   float* tile_c = nullptr;

@@ -72,8 +72,8 @@ void check_row(const void* row, simt_site at) {
 using namespace simt;
 
 // PTX ISA, figures "m16n8k16 fragment layout for .f16": lane = 4 g + c holds rows g and g + 8 of A
-// and C, k = 2c, 2c + 1 and 8 more, and column g of B. Storage order is that of mma::Tile: tile_a is
-// pair c of row g, tile_b pair c of column g, tile_c row g of column 2c.
+// and C, k = 2c, 2c + 1 and 8 more, and column g of B. Storage order is that of mma::Tile: tile_a
+// is pair c of row g, tile_b pair c of column g, tile_c row g of column 2c.
 static_assert(offsetof(mma::Tile, d) == offsetof(mma::Tile, c) + 128 * sizeof(float));
 template <Mma kind>
 inline __attribute__((always_inline)) void mma_sync(simt_f32x4 c, uint32_t a0, uint32_t a1,

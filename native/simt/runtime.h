@@ -54,7 +54,8 @@ void* simt_dynamic_shared(size_t align, simt_site at);
 float simt_ex2(float x);
 float simt_rcp(float x);
 
-// ---- warp: every lane of the mask calls the same one at the same place, and then for its result ----
+// ---- warp: every lane of the mask calls the same one at the same place, and then for its result
+// ----
 void simt_mma_f16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
                       uint32_t b1, simt_site at);
 void simt_mma_bf16_f32(simt_f32x4 c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,

@@ -90,10 +90,24 @@ uint64_t flags_of_shared(uint64_t offset) {
   return flags;
 }
 
+// The interval that was looked up last, as long as nothing has been marked since.
+struct {
+  Interval interval{1, 0, Region::unallocated, 0};
+  uint32_t generation = 0;
+} recent;
+
 // Newest interval that a byte of the word lies in.
 uint32_t region_generation(uint64_t offset) {
+  if (recent.generation == machine.generation && offset >= recent.interval.begin &&
+      offset + 4 <= recent.interval.end) {
+    return recent.interval.generation;
+  }
   const Interval first = arena_interval(offset);
-  if (first.end >= offset + 4) return first.generation;
+  if (first.end >= offset + 4) {
+    recent.interval = first;
+    recent.generation = machine.generation;
+    return first.generation;
+  }
   uint32_t newest = first.generation;
   for (uint64_t byte = 1; byte < 4; byte++) {
     newest = std::max(newest, arena_interval(offset + byte).generation);
@@ -104,7 +118,7 @@ uint32_t region_generation(uint64_t offset) {
 // Brings a cell up to date: what it must remember of earlier blocks of this launch, and nothing
 // else. A write by an earlier block keeps its generation, so that every access by this one is a
 // race.
-SIMT_COLD void renew(Cell& cell, uint64_t offset) {
+void renew(Cell& cell, uint64_t offset) {
   const uint64_t now = pack(machine.generation, 0, 0);
   const uint64_t write = cell.write, read = cell.read;
   cell.more = 0;
@@ -135,21 +149,25 @@ void settle(Cell& cell) { cell.write = pack(machine.generation, 0, 0) | (cell.wr
 // ---- lists ----
 
 More* list(const Cell& cell) {
-  if (cell.more == 0 || cell.more > more.size()) return nullptr;
-  More* first = &more[cell.more - 1];
+  const uint32_t index = cell.more & ~kMoreWrites;
+  if (index == 0 || index > more.size()) return nullptr;
+  More* first = &more[index - 1];
   return first->owner == &cell ? first : nullptr;
 }
 
 More* next(const More& m) { return m.next ? &more[m.next - 1] : nullptr; }
 
 void push(Cell& cell, uint64_t entry, uint32_t lanes, uint32_t place, bool is_write) {
-  const uint32_t rest = list(cell) ? cell.more : 0;
+  const bool any = list(cell) != nullptr;
+  const uint32_t rest = any ? cell.more & ~kMoreWrites : 0;
+  const uint32_t writes = (any ? cell.more & kMoreWrites : 0) | (is_write ? kMoreWrites : 0);
   more.push_back({&cell, entry, lanes, place, rest, is_write});
-  cell.more = static_cast<uint32_t>(more.size());
+  cell.more = static_cast<uint32_t>(more.size()) | writes;
 }
 
 // An earlier write to the same bytes, against this access.
-bool check_entry(const Access& a, uint64_t offset, bool write, uint64_t entry, uint32_t place) {
+__attribute__((noinline)) bool check_entry(const Access& a, uint64_t offset, bool write,
+                                           uint64_t entry, uint32_t place) {
   if (a.atomic && is_atomic_slot(slot_of(entry))) return true;
   if (!write_ordered(entry)) {
     report_race(a, offset, write, entry, true, 0, place);
@@ -204,13 +222,18 @@ void keep_older_write(Cell& cell, const Access& a, uint64_t bytes) {
 
 // ---- one word ----
 
-void check_against_write(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes, bool write) {
+inline __attribute__((always_inline)) void check_against_write(Cell& cell, const Access& a,
+                                                               uint64_t offset, uint64_t bytes,
+                                                               bool write) {
   const uint64_t w = cell.write;
-  if (!(bytes_of(w) & bytes)) return;
+  if (!(bytes_of(w) & bytes) || time_of(w) == 0) return;
+  const bool simple = in_this_block(w) && !a.bulk;
+  if (SIMT_LIKELY(simple && ordered(*current, slot_of(w), time_of(w)))) return;
   if (!check_entry(a, offset, write, w, cell.write_place) && !in_this_block(w)) settle(cell);
 }
 
-void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
+inline __attribute__((always_inline)) void read_word(Cell& cell, const Access& a, uint64_t offset,
+                                                     uint64_t bytes) {
   if (!current_cell(cell)) renew(cell, offset);
   const uint64_t w = cell.write;
   if (SIMT_UNLIKELY((valid_of(w) & initialised_of(w) & bytes) != bytes)) {
@@ -218,7 +241,7 @@ void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
     return;
   }
   check_against_write(cell, a, offset, bytes, false);
-  if (cell.more) check_list(cell, a, offset, bytes, false);
+  if (cell.more & kMoreWrites) check_list(cell, a, offset, bytes, false);
   if (a.atomic) return;  // a relaxed load: it races with plain writes only
   const uint64_t mine = a.read_stamp | bytes << kBytesShift;
   const uint64_t r = cell.read;
@@ -241,7 +264,8 @@ void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
   cell.read_place = a.place;
 }
 
-void write_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
+inline __attribute__((always_inline)) void write_word(Cell& cell, const Access& a, uint64_t offset,
+                                                      uint64_t bytes) {
   if (!current_cell(cell)) renew(cell, offset);
   if (SIMT_UNLIKELY((valid_of(cell.write) & bytes) != bytes)) {
     report_bad_access(a, offset, cell.write, true);

@@ -4,6 +4,7 @@
 
 #include "report.h"
 #include "runtime.h"
+#include "symbol.h"
 
 namespace simt {
 
@@ -19,7 +20,7 @@ struct Access {
 
 // A place in 32 bits: a site's number with the top bit set, or an offset into this library.
 uint32_t pack_site(simt_site site);
-uint32_t pack_code(uint64_t pc);
+inline uint32_t pack_code(uint64_t pc) { return static_cast<uint32_t>(pc - library_start()); }
 
 // `offset` is the word's, into the arena. `flags`, `other`: entries as in shadow_cell.h.
 void report_bad_access(const Access& a, uint64_t offset, uint64_t flags, bool write);

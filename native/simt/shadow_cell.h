@@ -17,7 +17,7 @@ namespace simt {
 struct Cell {
   uint64_t write, read;
   uint32_t lanes;                    // of the read entry
-  uint32_t more;                     // first list entry plus 1, or 0
+  uint32_t more;                     // first list entry plus 1, or 0; kMoreWrites if it has writes
   uint32_t write_place, read_place;  // see shadow.cpp, pack_place
 };
 static_assert(sizeof(Cell) == 32);
@@ -32,6 +32,7 @@ struct More {
 
 constexpr int kInitialisedShift = 0, kValidShift = 4, kBytesShift = 8, kTimeShift = 12,
               kSlotShift = 30, kGenerationShift = 42;
+constexpr uint32_t kMoreWrites = 1u << 31;
 constexpr uint64_t kEarlier = 15;
 constexpr uint64_t kFlags = 0xff;          // valid and initialised
 constexpr uint64_t kMbarrierFlags = 0x0f;  // valid 0, initialised 15

@@ -47,8 +47,6 @@ uint32_t pack_site(simt_site site) {
   return kSiteBit | static_cast<uint32_t>(sites.size() - 1);
 }
 
-uint32_t pack_code(uint64_t pc) { return static_cast<uint32_t>(pc - library_start()); }
-
 SIMT_COLD void report_bad_access(const Access& a, uint64_t offset, uint64_t flags, bool write) {
   const uint64_t address = reinterpret_cast<uint64_t>(arena) + offset;
   const bool barrier = (flags & kFlags) == kMbarrierFlags;

@@ -9,9 +9,7 @@
 #include <cstring>
 #include <map>
 
-// The first byte of the library and the first after it: defined by the linker, for each library
-// anew.
-extern "C" const char __ehdr_start __attribute__((visibility("hidden")));
+// The first byte after the library, as __ehdr_start is the first of it.
 extern "C" const char _end __attribute__((visibility("hidden")));
 
 namespace simt {
@@ -124,8 +122,6 @@ std::string symbol_name(uint64_t address) {
   }
   return name;
 }
-
-uint64_t library_start() { return reinterpret_cast<uint64_t>(&__ehdr_start); }
 
 bool in_library(uint64_t address) {
   return address >= library_start() && address < reinterpret_cast<uint64_t>(&_end);

@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+// The first byte of the library: defined by the linker, for each library anew.
+extern "C" const char __ehdr_start __attribute__((visibility("hidden")));
+
 namespace simt {
 
 struct SourceLine {
@@ -26,6 +29,6 @@ std::string short_path(const char* path);
 
 // First and last address of this library in memory.
 bool in_library(uint64_t address);
-uint64_t library_start();
+inline uint64_t library_start() { return reinterpret_cast<uint64_t>(&__ehdr_start); }
 
 }  // namespace simt
