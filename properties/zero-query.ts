@@ -5,6 +5,7 @@
 // reference of error-bound. A token too many or too few, a tail that is not masked and an lse in
 // another base show at once.
 
+import { log2Error, u } from '../reference/arithmetic.js';
 import { valueRows } from '../reference/cache.js';
 import { ln2, log2 } from '../reference/exp.js';
 import { queriesPerKvHead } from '../reference/problem.js';
@@ -13,6 +14,11 @@ import type { Judgement, Observation, Property, Verdict } from './property.js';
 
 /** Rows dequantised at a time. */
 const ROWS = 128;
+
+/** Of ln n as a kernel computes it from n: its logarithm, the unit and the addition of a zero. */
+function countBound(n: number): number {
+  return ln2 * log2Error(log2(n)) + (4 * u + 2 ** -44) * ln2 * log2(n) + 2 ** -64;
+}
 
 /** Means of V over the tokens of each request and KV head, (requests, kvHeads, headSize). */
 function means({ heads }: Observation): Float64Array[] {
@@ -52,9 +58,15 @@ export const zeroQuery: Property = {
       const n = tokens[Math.floor(row / queryHeads)];
       return bound.guarded[row] || n === 0 ? reference : ln2 * log2(n);
     });
+    // Weights are exactly 1 and their sum is the whole number n: only the logarithm rounds.
+    const isDeclared = judgement.kernel.capabilities.arithmetic !== null;
+    const lseBound = bound.lseBound.map((own, row) => {
+      const n = tokens[Math.floor(row / queryHeads)];
+      return isDeclared && n > 0 && n < 2 ** 24 && bound.guarded[row] === 0 ? countBound(n) : own;
+    });
     return verdictOf(
       'zero-query',
-      accept(c.problem, { ...bound, output, lse }, run.output, run.lse),
+      accept(c.problem, { ...bound, output, lse, lseBound }, run.output, run.lse),
     );
   },
 };

@@ -26,11 +26,14 @@ export interface CaseSpace {
   readonly nonFinite: boolean;
 }
 
-/** About 8,192 pairs of a token and a query head: some tens of milliseconds on the emulator. */
+/**
+ * About 8,192 pairs of a token and a query head: some tens of milliseconds on the emulator. One
+ * request of 8,192 tokens is long enough to turn a ring of eight slots in each of eight warps.
+ */
 export const defaultSpace: CaseSpace = {
   multiplyAddsMax: 2 ** 21,
   requestsMax: 8,
-  tokensMax: 2048,
+  tokensMax: 8192,
   kvHeadsMax: 8,
   codeLm: false,
   nonFinite: false,
@@ -111,7 +114,7 @@ class Drawn extends fc.Arbitrary<Case> {
   override generate(random: fc.Random, bias: number | undefined): fc.Value<Case> {
     const { problem, formats, recipes } = this;
     const drawn = records(problem, formats, recipes, drawSwarm(random)).generate(random, bias);
-    return new fc.Value(related(random, drawn.value), undefined);
+    return new fc.Value(related(random, drawn.value, problem), undefined);
   }
 
   override canShrinkWithoutContext(_value: unknown): _value is Case {

@@ -8,9 +8,34 @@ import { recordTokens } from '../../reference/scheme.js';
 import type { Case } from '../case.js';
 import { LIMITS } from '../parse-case.js';
 import type { Recipe } from '../recipe.js';
+import type { ProblemSpace } from './problem.js';
 
-export function related(random: fc.Random, c: Case): Case {
-  return splitAtRecords(random, lossless(random, fromOneModel(c)));
+/** One draw in so many is deep. */
+const DEEP_ONE_IN = 16;
+/** Times the largest tile: what a block works through before every buffer was used again. */
+const DEPTHS = [2, 3, 4, 5, 8];
+
+export function related(random: fc.Random, c: Case, space: ProblemSpace): Case {
+  const changed = lossless(random, fromOneModel(c));
+  return deep(random, changed, space) ?? splitAtRecords(random, changed);
+}
+
+/**
+ * One request so long, and in one split, that a block goes several times through everything it
+ * uses in turn (slots of a ring, phases of a barrier); one or two query heads, to stay in the
+ * budget.
+ */
+function deep(random: fc.Random, c: Case, space: ProblemSpace): Case | null {
+  if (random.nextInt(0, DEEP_ONE_IN - 1) !== 0) return null;
+  const { headSize } = c.problem;
+  const largest = Math.max(recordTokens, ...space.tiles);
+  const depth = DEPTHS[random.nextInt(0, DEPTHS.length - 1)];
+  const tokens = depth * largest + random.nextInt(-1, 1) * random.nextInt(0, recordTokens);
+  const pairsMax = Math.floor(space.multiplyAddsMax / (2 * headSize));
+  const length = Math.min(tokens, space.tokensMax, pairsMax);
+  const queryHeads = 2 * length <= pairsMax ? random.nextInt(1, Math.min(2, space.ratioMax)) : 1;
+  const problem = { tokens: [length], queryHeads, kvHeads: 1, headSize };
+  return { ...c, problem, options: { ...c.options, splits: random.nextInt(1, 2) } };
 }
 
 /**
