@@ -21,19 +21,22 @@ export interface CaseSpace {
   readonly multiplyAddsMax: number;
   readonly requestsMax: number;
   readonly tokensMax: number;
+  /** Of the one request of a deep case (related.ts). */
+  readonly deepTokensMax: number;
   readonly kvHeadsMax: number;
   readonly codeLm: boolean;
   readonly nonFinite: boolean;
 }
 
 /**
- * About 8,192 pairs of a token and a query head: some tens of milliseconds on the emulator. One
- * request of 8,192 tokens is long enough to turn a ring of eight slots in each of eight warps.
+ * About 8,192 pairs of a token and a query head: some tens of milliseconds on the emulator. A deep
+ * request is long enough to turn a ring of eight slots in each of eight warps.
  */
 export const defaultSpace: CaseSpace = {
   multiplyAddsMax: 2 ** 21,
   requestsMax: 8,
-  tokensMax: 8192,
+  tokensMax: 2048,
+  deepTokensMax: 8192,
   kvHeadsMax: 8,
   codeLm: false,
   nonFinite: false,
@@ -98,7 +101,13 @@ export function caseArbitrary(
     tokensMax: Math.min(space.tokensMax, capabilities.tokensMax),
     multiplyAddsMax: space.multiplyAddsMax,
   };
-  return new Widened(new Drawn(problem, capabilities.formats, space), anyCase);
+  return new Widened(
+    new Drawn(problem, capabilities.formats, space, {
+      ...problem,
+      tokensMax: Math.min(space.deepTokensMax, capabilities.tokensMax),
+    }),
+    anyCase,
+  );
 }
 
 /** Cases as they are generated: each draw has a swarm of its own. It shrinks nothing. */
@@ -107,6 +116,7 @@ class Drawn extends fc.Arbitrary<Case> {
     private readonly problem: ProblemSpace,
     private readonly formats: Capabilities['formats'],
     private readonly recipes: RecipeSpace,
+    private readonly deepSpace: ProblemSpace,
   ) {
     super();
   }
@@ -114,7 +124,7 @@ class Drawn extends fc.Arbitrary<Case> {
   override generate(random: fc.Random, bias: number | undefined): fc.Value<Case> {
     const { problem, formats, recipes } = this;
     const drawn = records(problem, formats, recipes, drawSwarm(random)).generate(random, bias);
-    return new fc.Value(related(random, drawn.value, problem), undefined);
+    return new fc.Value(related(random, drawn.value, this.deepSpace), undefined);
   }
 
   override canShrinkWithoutContext(_value: unknown): _value is Case {

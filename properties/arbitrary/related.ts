@@ -11,7 +11,7 @@ import type { Recipe } from '../recipe.js';
 import type { ProblemSpace } from './problem.js';
 
 /** One draw in so many is deep. */
-const DEEP_ONE_IN = 16;
+const DEEP_ONE_IN = 32;
 /** Times the largest tile: what a block works through before every buffer was used again. */
 const DEPTHS = [2, 3, 4, 5, 8];
 
