@@ -1,0 +1,121 @@
+// Builds everything native into build/Release with cmake-js (npm runs it as the install script, and
+// `npm run build` calls it). Nothing is downloaded.
+//
+// It never fails an installation: where the tools are missing it prints the one line that installs them,
+// where the build fails it prints the compiler's first error and keeps the whole log; either way
+// `kvproof doctor` says later what is missing. A build whose sources have not changed is not repeated.
+// `--strict` exits with 1 instead, for checks that must not go on without a build.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const outFolder = join(root, 'build', 'Release');
+const stampFile = join(outFolder, 'sources.stamp');
+const errorFile = join(outFolder, 'build-error.txt');
+const strict = process.argv.includes('--strict');
+
+/** Build files that tell one source state from another. @returns {string[]} */
+function sources(/** @type {string} */ folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return entry.name === 'mutants' ? [] : sources(path);
+    return /\.(h|c|cpp|cu|cmake|map|txt|bin|xz)$/.test(entry.name) ? [path] : [];
+  });
+}
+
+function runs(/** @type {string} */ program, /** @type {string[]} */ ...args) {
+  const result = spawnSync(program, args, { encoding: 'utf8' });
+  return result.error === undefined && result.status === 0 ? result.stdout : null;
+}
+
+/** Contents, not times: a fresh checkout of the same commit needs no new build. @returns {string} */
+function stamp() {
+  const hash = createHash('sha256');
+  for (const path of [join(root, 'CMakeLists.txt'), ...sources(join(root, 'native')).sort()]) {
+    const content = createHash('sha256').update(readFileSync(path)).digest('hex');
+    hash.update(`${path} ${statSync(path).mode & 0o111} ${content}\n`);
+  }
+  const compiler = process.env.CXX ?? 'c++';
+  const nvcc = runs('nvcc', '--version') ?? runs('/usr/local/cuda/bin/nvcc', '--version') ?? '';
+  hash.update(`${process.version} ${compiler} ${runs(compiler, '--version') ?? ''} ${nvcc}`);
+  return hash.digest('hex');
+}
+
+function missingTools() {
+  const missing = [];
+  const compilers = [process.env.CXX, 'c++', 'g++', 'clang++'].filter((c) => c !== undefined);
+  if (!compilers.some((c) => runs(c, '--version') !== null)) missing.push('g++');
+  if (runs('make', '--version') === null && runs('ninja', '--version') === null)
+    missing.push('make');
+  if (runs('cmake', '--version') === null) missing.push('cmake');
+  return missing;
+}
+
+/** Says it on the terminal and leaves it for `kvproof doctor`. @returns {never} */
+function giveUp(/** @type {string} */ sentence, /** @type {string} */ log) {
+  mkdirSync(outFolder, { recursive: true });
+  rmSync(stampFile, { force: true });
+  writeFileSync(errorFile, `${sentence}\n${log}`);
+  console.error(sentence);
+  process.exit(strict ? 1 : 0);
+}
+
+const missing = missingTools();
+if (missing.length > 0) {
+  const found = `kvproof: no kernels were built, ${missing.join(', ')} not found; install with:`;
+  giveUp(`${found} sudo apt-get install -y g++ make cmake && npm run build`, '');
+}
+const wanted = stamp();
+if (
+  existsSync(stampFile) &&
+  readFileSync(stampFile, 'utf8') === wanted &&
+  existsSync(join(outFolder, 'kvproof.node'))
+) {
+  process.exit(0);
+}
+
+const started = Date.now();
+console.log('kvproof: building the kernels, their emulator and the addon ...');
+const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/package.json');
+const build = spawnSync(
+  process.execPath,
+  [join(dirname(cmakeJs), 'bin', 'cmake-js'), 'compile', '--directory', root],
+  {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    env: {
+      ...process.env,
+      CMAKE_BUILD_PARALLEL_LEVEL: String(Math.min(availableParallelism(), 16)),
+    },
+  },
+);
+const log = `${build.stdout ?? ''}${build.stderr ?? ''}`;
+if (build.status !== 0) {
+  const lines = log.split('\n');
+  const first = lines.find((line) => /\berror\b|CMake Error|ERR!/i.test(line)) ?? 'no message';
+  giveUp(
+    `kvproof: the native build failed: ${first.trim()} (log: build/Release/build-error.txt)`,
+    log,
+  );
+}
+rmSync(errorFile, { force: true });
+writeFileSync(join(root, 'build', 'build-log.txt'), log);
+writeFileSync(stampFile, wanted);
+const gpu = existsSync(join(outFolder, 'libkvproof_cuda.so'))
+  ? ''
+  : '; without nvcc, kernels for a GPU were left out';
+console.log(`kvproof: built in ${Math.round((Date.now() - started) / 1000)} s${gpu}`);
