@@ -75,14 +75,21 @@ void join_clocks(Warp& warp, uint32_t mask) {
 
 }  // namespace
 
+// Several may wait at once: lanes that are done with a part of the warp go on to what they have in
+// common with the rest. Two that wait for each other's lanes never end.
 Gathering& find_gathering(Warp& warp, Op op, uint32_t mask, simt_site at) {
-  if (SIMT_UNLIKELY(!(mask >> current->lane & 1))) bad_mask(op, mask, at);
+  const uint32_t lane = current->lane;
+  if (SIMT_UNLIKELY(!(mask >> lane & 1))) bad_mask(op, mask, at);
+  Gathering* mine = nullptr;
   for (uint32_t i = 0; i < warp.gathering_count; i++) {
     Gathering& g = warp.gathering[i];
-    const bool same = g.op == op && (g.at == at || op == Op::syncwarp);
-    if (SIMT_LIKELY(g.mask == mask && same)) return g;
-    if (SIMT_UNLIKELY(g.mask & mask)) diverged(g, op, mask, at);
+    if (g.op == op && g.mask == mask && (g.at == at || op == Op::syncwarp)) {
+      mine = &g;
+    } else if (SIMT_UNLIKELY((g.mask >> lane & 1) && (g.arrived & mask))) {
+      diverged(g, op, mask, at);
+    }
   }
+  if (mine != nullptr) return *mine;
   if (SIMT_UNLIKELY(mask & ~warp.alive)) bad_mask(op, mask, at);
   Gathering& g = warp.gathering[warp.gathering_count++];
   g = {at, mask, 0, op};

@@ -93,7 +93,7 @@ struct alignas(64) Warp {
   Thread* lanes = nullptr;                 // (up to 32)
   uint32_t id = 0, ready = 0, alive = 0;
   uint32_t gathering_count = 0;
-  Gathering gathering[kWarpSize];  // disjoint masks
+  Gathering gathering[kWarpSize];  // each lane waits in one
   uint32_t time = 0;               // clock of all its lanes' accesses (checked build)
   int64_t priority = 0;            // PCT
 };

@@ -31,6 +31,7 @@ set(KVPROOF_SIMT_CHECKED_SOURCES
 set(KVPROOF_SIMT_TESTS
   simt/arithmetic_test.cpp
   simt/collective_test.cpp
+  simt/hardware_test.cpp
   simt/schedule_test.cpp)
 set(KVPROOF_SIMT_CHECKED_TESTS
   simt/memory_test.cpp
@@ -52,3 +53,6 @@ set(KVPROOF_SIMT_KERNEL_CHECKED_FLAGS
   -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -fsanitize=alignment
   -fno-ipa-icf -fno-optimize-sibling-calls
   -fno-builtin-memcpy -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp)
+# Compiled as kernels are: with the conversions of the processor. arithmetic_test.cpp covers the others.
+set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/native/simt/hardware_test.cpp" PROPERTIES
+  COMPILE_OPTIONS "${KVPROOF_SIMT_KERNEL_FLAGS}")
