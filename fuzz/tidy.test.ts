@@ -1,6 +1,6 @@
-// The rules of the house as a test: layout, import arrows, sizes, names, banned calls. Each rule is a pure function
-// from a file's path and text to complaints, and each has a known-bad example below, so that a rule that stops seeing
-// anything fails too.
+// The rules of the house as a test: layout, import arrows, sizes, names, banned calls. Each rule is
+// a pure function from a file's path and text to complaints, and each has a known-bad example
+// below, so that a rule that stops seeing anything fails too.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
@@ -54,7 +54,7 @@ const folderOf = (path: string) => path.split('/')[0] ?? '';
 
 function importsOf(file: SourceFile): string[] {
   const pattern =
-    /(?:^|\n)\s*(?:import|export)\s[^'";]*?from\s*['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/g;
+    /(?:^|\n)\s*(?:import|export)\s[^'";]*?from\s*['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/g;
   return [...file.text.matchAll(pattern)].map((match) => match[1] ?? match[2] ?? '');
 }
 
@@ -109,18 +109,21 @@ const sizes: Rule = (file) => {
 };
 
 /**
- * Lengths of functions by indentation: a line that opens a block and looks like a function, up to the closing brace at
- * the same indentation. Both formatters of the project guarantee that shape.
+ * Lengths of functions by indentation: a line that opens a block and looks like a function, up to
+ * the closing brace at the same indentation. Both formatters of the project guarantee that shape.
  */
 function functionLengths(text: string, native: boolean): { line: number; length: number }[] {
   const lines = text.split('\n');
   const opens = native
-    ? /^(\s*)(?!.*\b(namespace|struct|class|enum|extern|if|for|while|switch|do|else|union)\b).*\)[^;=]*\{$/
-    : /^(\s*)(?!.*\b(if|for|while|switch|do|else|catch|describe|class|interface)\b).*(\bfunction\b.*|=>\s*|\)(:\s*[^=]+)?\s)\{$/;
+    ? /^(\s*).*\)[^;=]*\{$/
+    : /^(\s*).*(\bfunction\b.*|=>\s*|\)(:\s*[^=]+)?\s)\{$/;
+  const others = native
+    ? /\b(namespace|struct|class|enum|extern|if|for|while|switch|do|else|union)\b/
+    : /\b(if|for|while|switch|do|else|catch|describe|class|interface)\b/;
   const found: { line: number; length: number }[] = [];
   lines.forEach((line, start) => {
     const match = opens.exec(line);
-    if (match === null) return;
+    if (match === null || others.test(line)) return;
     const closing = lines.findIndex(
       (other, index) => index > start && other.startsWith(`${match[1]}}`),
     );

@@ -1,6 +1,6 @@
-// A campaign over kernels that crash, hang, lose the device or are not deterministic, in real worker
-// processes. Whatever a kernel does comes back as a finding or as an exit code, and never ends the
-// campaign.
+// A campaign over kernels that crash, hang, lose the device or are not deterministic, in real
+// worker processes. Whatever a kernel does comes back as a finding or as an exit code, and never
+// ends the campaign.
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,8 +1,8 @@
 // campaign.ts - one run from its options to its findings: plan, run, group, shrink, store.
 //
-// Everything that the user can get wrong comes back as an error with an exit code before a kernel is
-// started; everything that goes wrong later is part of the result. Nothing here prints: progress goes
-// out through `events`, and fuzz/report makes the text.
+// Everything that the user can get wrong comes back as an error with an exit code before a kernel
+// is started; everything that goes wrong later is part of the result. Nothing here prints: progress
+// goes out through `events`, and fuzz/report makes the text.
 
 import { join, relative } from 'node:path';
 import { caseArbitrary } from '../../properties/index.js';
@@ -103,7 +103,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
       lanes,
       properties: options.properties,
       caseDeadlineMs: options.caseDeadlineMs,
-      // From here on: that a mutant is compiled before the first case takes nothing from the budget.
+      // From here on: that a mutant is compiled before the first case takes nothing from the
+      // budget.
       stopAt: budget.seconds === null ? null : Date.now() + budget.seconds * 1000,
       interrupt: options.interrupt,
       onRecord: options.events.ran,

@@ -1,7 +1,7 @@
 // case-file.ts - reads stored cases: case files, and findings, which hold a case and its history.
 //
-// A file may have been written by anybody. It is bounded in size before it is read, parsed strictly,
-// and every refusal is one sentence that begins with the path of the file.
+// A file may have been written by anybody. It is bounded in size before it is read, parsed
+// strictly, and every refusal is one sentence that begins with the path of the file.
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -65,7 +65,9 @@ export function readCaseFile(path: string): StoredCaseResult {
   return { kind: 'stored', stored: { path, case: parsed.case, finding: null } };
 }
 
-/** The stored cases below a path in the order of their names; a folder may be missing if `optional`. */
+/**
+ * The stored cases below a path in the order of their names; a folder may be missing if `optional`.
+ */
 export function readCases(path: string, optional = false): StoredCasesResult {
   const listed = listJson(path);
   if (listed.kind === 'error') {

@@ -1,8 +1,9 @@
 // code-lm.ts - the real KV cache of corpus/code-lm as a TensorSource.
 //
 // K and V are stored as (KV heads, tokens, head size), which is how a source hands them out; Q is
-// stored as (tokens, query heads, head size) and is turned round here. A layer of one tensor is 2 MB
-// and is read when a case asks for it; the last few are kept, since neighbouring cases share them.
+// stored as (tokens, query heads, head size) and is turned round here. A layer of one tensor is 2
+// MB and is read when a case asks for it; the last few are kept, since neighbouring cases share
+// them.
 
 import { join } from 'node:path';
 import type { TensorName } from '../../properties/case.js';

@@ -1,8 +1,9 @@
-// failure-group.ts - from the records of a run to findings: one for each signature, shrunk and stored.
+// failure-group.ts - from the records of a run to findings: one for each signature, shrunk and
+// stored.
 //
-// A bug makes many cases fail. Failures with one signature are one finding; the first of them in the
-// order of the plan is shrunk, and the others are counted. What a finding was shrunk to is tried first
-// for the next one, because one bug often fails several properties.
+// A bug makes many cases fail. Failures with one signature are one finding; the first of them in
+// the order of the plan is shrunk, and the others are counted. What a finding was shrunk to is
+// tried first for the next one, because one bug often fails several properties.
 
 import type * as fc from 'fast-check';
 import type { Case } from '../../properties/case.js';
@@ -13,7 +14,9 @@ import type { PlannedCase } from './plan.js';
 import type { CaseRecord } from './pool.js';
 import { type ShrinkResult, shrinkCase } from './shrink.js';
 
-/** A candidate that runs longer is not taken: with the run's own deadline a hang could not shrink. */
+/**
+ * A candidate that runs longer is not taken: with the run's own deadline a hang could not shrink.
+ */
 const CANDIDATE_DEADLINE_MS = 5_000;
 /** Far more than any case has needed; a bound on shrinkers that would not end. */
 const TRIES_MAX = 2_000;
@@ -60,8 +63,9 @@ export interface ShrinkContext {
 }
 
 /**
- * Runs the case again in a fresh process, shrinks it, and runs what came out again in a fresh process.
- * A failure that is not there the second time is a finding too: two runs of one case differ.
+ * Runs the case again in a fresh process, shrinks it, and runs what came out again in a fresh
+ * process. A failure that is not there the second time is a finding too: two runs of one case
+ * differ.
  */
 export async function shrinkGroup(
   group: FailureGroup,

@@ -1,7 +1,8 @@
 // finding-store.ts - a folder of findings: one file each, written whole or not at all.
 //
-// The same failure (property, signature, kernel) in the same case is counted in its file. A different
-// finding never overwrites one: two kernels that fail in the same case get names with a number behind.
+// The same failure (property, signature, kernel) in the same case is counted in its file. A
+// different finding never overwrites one: two kernels that fail in the same case get names with a
+// number behind.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

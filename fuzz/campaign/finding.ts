@@ -1,8 +1,8 @@
 // finding.ts - a failed property with its smallest case, its signature and where it was seen.
 //
-// What is kept is the case, not the seed: a seed is exact only for one version of the generator. Seed
-// and index are kept beside it as history. A finding is one JSON file, and reading one back checks
-// what a replay relies on (case, property, signature, kernel); the rest is for people.
+// What is kept is the case, not the seed: a seed is exact only for one version of the generator.
+// Seed and index are kept beside it as history. A finding is one JSON file, and reading one back
+// checks what a replay relies on (case, property, signature, kernel); the rest is for people.
 
 import { type Case, canonicalJson } from '../../properties/case.js';
 import type { Device } from '../../properties/kernel.js';

@@ -1,8 +1,9 @@
-// hostile-worker.mjs - a worker whose kernels misbehave, for the tests of the campaign. It is the real
-// worker (serve.ts) over kernels that crash, hang, end the process or lose the device.
+// hostile-worker.mjs - a worker whose kernels misbehave, for the tests of the campaign. It is the
+// real worker (serve.ts) over kernels that crash, hang, end the process or lose the device.
 //
 //   hostile:MODE[@TOKENS][?FILE]   misbehaves on cases with a request of at least TOKENS tokens
-//   ?FILE                          only while FILE does not exist; it is made by the first misbehaviour
+//   ?FILE                          only while FILE does not exist; it is made by the first
+//   misbehaviour
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { codeLmSource } from '../../dist/fuzz/campaign/code-lm.js';

@@ -1,7 +1,7 @@
 // judge.ts - what a worker does with one case: tensors once, then every property in order.
 //
-// A device error ends the case at once: whatever ran after it on the same device would be blamed for
-// something that it did not do. An exception out of a property is a bug of this project and is
+// A device error ends the case at once: whatever ran after it on the same device would be blamed
+// for something that it did not do. An exception out of a property is a bug of this project and is
 // reported as such ("broken"), never as a finding against the kernel.
 
 import type { Case } from '../../properties/case.js';

@@ -1,8 +1,9 @@
 // lane.ts - a place where cases run one after another, with a live worker process in it.
 //
-// After a crash, a timeout or a device error the process is used up, and the next case starts a fresh
-// one. When no fresh one can be opened any more, the lane is lost: on a device that means that the
-// device is gone (exit code 4, another machine may succeed), in emulation that the environment broke.
+// After a crash, a timeout or a device error the process is used up, and the next case starts a
+// fresh one. When no fresh one can be opened any more, the lane is lost: on a device that means
+// that the device is gone (exit code 4, another machine may succeed), in emulation that the
+// environment broke.
 
 import type { Case } from '../../properties/case.js';
 import {

@@ -112,8 +112,8 @@ function settled(answer: CaseAnswer | Loss): CaseOutcome {
 }
 
 /**
- * Verdicts of properties that came before a device error are kept if they are passes: a failure that
- * the error itself caused would be a second finding for one fault.
+ * Verdicts of properties that came before a device error are kept if they are passes: a failure
+ * that the error itself caused would be a second finding for one fault.
  */
 function failed(failure: Failure, answer: CaseAnswer | Loss): CaseOutcome {
   const verdicts = answer.kind === 'judged' ? answer.verdicts : [];

@@ -5,7 +5,10 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The folder with package.json, from the sources (fuzz/) as from what is built of them (dist/fuzz/). */
+/**
+ * The folder with package.json, from the sources (fuzz/) as from what is built of them
+ * (dist/fuzz/).
+ */
 export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, 'package.json'))) {

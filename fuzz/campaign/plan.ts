@@ -1,9 +1,9 @@
 // plan.ts - which cases a run consists of, decided before anything runs.
 //
-// First the stored cases (what failed once), then the real cache, then generated ones. The plan is a
-// function of the corpus, of the kernel's capabilities, of the seed and of the number of cases; a
-// time becomes a number by a nominal rate for the kind of kernel, so that equal seeds and equal times
-// give equal cases on a fast machine and on a slow one.
+// First the stored cases (what failed once), then the real cache, then generated ones. The plan is
+// a function of the corpus, of the kernel's capabilities, of the seed and of the number of cases; a
+// time becomes a number by a nominal rate for the kind of kernel, so that equal seeds and equal
+// times give equal cases on a fast machine and on a slow one.
 
 import type * as fc from 'fast-check';
 import { type Case, caseHash } from '../../properties/case.js';
@@ -12,7 +12,9 @@ import type { StoredCase } from './case-file.js';
 import { realCacheCases } from './real-cache.js';
 import { drawAt, type Seed } from './seed.js';
 
-/** What may be generated: the real cache is at hand here, and NaN in K or V is a state of the world. */
+/**
+ * What may be generated: the real cache is at hand here, and NaN in K or V is a state of the world.
+ */
 export const CASE_SPACE = { codeLm: true, nonFinite: true } as const;
 
 export interface PlannedCase {

@@ -1,8 +1,9 @@
 // pool.ts - runs a list of cases on several lanes, and stops when told to.
 //
-// Lanes take cases in the order of the plan. Records come back in that order too, whichever lane ran
-// a case and whenever it ended, so that equal plans give equal results. `stopAt` is a hard stop: no
-// case starts after it, and one that is under way then has GRACE_MS left and counts as not run.
+// Lanes take cases in the order of the plan. Records come back in that order too, whichever lane
+// ran a case and whenever it ended, so that equal plans give equal results. `stopAt` is a hard
+// stop: no case starts after it, and one that is under way then has GRACE_MS left and counts as not
+// run.
 
 import { propertiesFor } from '../../properties/index.js';
 import type { Lane, Loss } from './lane.js';

@@ -1,8 +1,8 @@
 // protocol.ts - the messages between the supervisor and a worker process.
 //
 // A case goes in as data and verdicts come out; tensors never cross, because the worker makes them
-// from the case (a small message takes 0.4 ms, a tensor of 4 MB 50 ms and more). The messages travel
-// in Node's "advanced" serialisation, since JSON would turn a NaN ratio into null.
+// from the case (a small message takes 0.4 ms, a tensor of 4 MB 50 ms and more). The messages
+// travel in Node's "advanced" serialisation, since JSON would turn a NaN ratio into null.
 
 import type { Case } from '../../properties/case.js';
 import type { Capabilities, Device } from '../../properties/kernel.js';

@@ -1,9 +1,9 @@
 // real-cache.ts - cases cut from the KV cache of a trained model (corpus/code-lm).
 //
-// Every layer at every bit width and group that the kernel supports. Random tensors do not look like
-// a cache: K of layers 2 to 5 has channel outliers of 3 to 5 times the median and V has tokens of 10
-// times the median, and both decide how large scales and scores become. Lengths and positions go
-// round a short list, so that records, tails, split boundaries and several requests all meet.
+// Every layer at every bit width and group that the kernel supports. Random tensors do not look
+// like a cache: K of layers 2 to 5 has channel outliers of 3 to 5 times the median and V has tokens
+// of 10 times the median, and both decide how large scales and scores become. Lengths and positions
+// go round a short list, so that records, tails, split boundaries and several requests all meet.
 
 import { schemesOf } from '../../properties/arbitrary/scheme.js';
 import { CASE_SCHEMA, type Case } from '../../properties/case.js';

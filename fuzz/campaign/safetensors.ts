@@ -1,11 +1,12 @@
 // safetensors.ts - reads slices of fp16 tensors from a .safetensors file.
 //
-// Format: uint64 length (little endian), that many bytes of JSON {name: {dtype, shape, data_offsets}},
-// then the data (github.com/huggingface/safetensors, README). Only the header is kept in memory; a
-// slice is read from the file when it is asked for, so that a 12 MB cache costs a few kB.
+// Format: uint64 length (little endian), that many bytes of JSON {name: {dtype, shape,
+// data_offsets}}, then the data (github.com/huggingface/safetensors, README). Only the header is
+// kept in memory; a slice is read from the file when it is asked for, so that a 12 MB cache costs a
+// few kB.
 //
-// The file may come from anybody: every number of the header is checked against the file's size, and
-// an error is a sentence, never an exception. Other element types than F16 are not read.
+// The file may come from anybody: every number of the header is checked against the file's size,
+// and an error is a sentence, never an exception. Other element types than F16 are not read.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { reasonOf } from './workdir.js';
@@ -67,7 +68,7 @@ export class SafetensorsFile {
       const range = `${first} to ${first + count}`;
       return {
         kind: 'error',
-        message: `${this.path}: elements ${range} of ${name} are asked for, it has ${entry.elements}`,
+        message: `${this.path}: elements ${range} of ${name} wanted, it has ${entry.elements}`,
       };
     }
     const bytes = Buffer.alloc(count * 2);

@@ -1,3 +1,5 @@
+// Seeds: what is accepted, and that a draw depends on its seed and index alone.
+
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { drawAt, parseSeed, streamOf } from './seed.js';

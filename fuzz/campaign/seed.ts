@@ -66,7 +66,10 @@ export function streamOf(seed: Seed, index: number): fc.Random {
   return new fc.Random(new Xoshiro128(state));
 }
 
-/** Value `index` of an arbitrary. Late cases are biased less to the edges, as in fast-check's runner. */
+/**
+ * Value `index` of an arbitrary. Late cases are biased less to the edges, as in fast-check's
+ * runner.
+ */
 export function drawAt<T>(arbitrary: fc.Arbitrary<T>, seed: Seed, index: number): T {
   const bias = 2 + Math.floor(Math.log10(index + 1));
   return arbitrary.generate(streamOf(seed, index), bias).value;

@@ -1,10 +1,11 @@
 // shrink.ts - makes a failing case smaller while it keeps failing in the same way.
 //
-// Candidates come from the arbitrary's own shrinker, started from the stored value (not from a seed),
-// so that a case which this process did not generate shrinks as well. A candidate is taken only if
-// the same property fails with the same signature: without that rule a search for a small case walks
-// from the bug at hand to another one. Each accepted candidate continues the shrinker's own search
-// (its context); when that ends, a new pass starts from the value alone, until a pass takes nothing.
+// Candidates come from the arbitrary's own shrinker, started from the stored value (not from a
+// seed), so that a case which this process did not generate shrinks as well. A candidate is taken
+// only if the same property fails with the same signature: without that rule a search for a small
+// case walks from the bug at hand to another one. Each accepted candidate continues the shrinker's
+// own search (its context); when that ends, a new pass starts from the value alone, until a pass
+// takes nothing.
 //
 // Several lanes try the next candidates at the same time, and the first one in the shrinker's order
 // wins, so that the result does not depend on the number of lanes, unless the time runs out.

@@ -1,4 +1,5 @@
-// tally.ts - what a run looked at: cases and elements by property, closeness to the bound, coverage.
+// tally.ts - what a run looked at: cases and elements by property, closeness to the bound,
+// coverage.
 //
 // Made from the records of the run, in the order of the plan, and from nothing else. A case counts
 // as run when at least one property gave a verdict on it other than "unsupported".
@@ -86,7 +87,9 @@ function emptyCoverage(): Record<Trait, Record<string, number>> {
   };
 }
 
-/** A case has one value of each trait, except that its requests can be of several length classes. */
+/**
+ * A case has one value of each trait, except that its requests can be of several length classes.
+ */
 function traitsOf(origin: string, c: Case): [Trait, string][] {
   const { tokens, queryHeads, kvHeads } = c.problem;
   const lengths = [...new Set(tokens.map(lengthClass))];

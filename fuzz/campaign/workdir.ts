@@ -1,10 +1,11 @@
 // workdir.ts - the sole owner of the file names inside a working directory (default .kvproof/).
 //
-//   pending/<pid>-<worker>.json   the case that a worker runs at this moment, written before the launch
+//   pending/<pid>-<worker>.json   the case that a worker runs at this moment, written before the
+//   launch
 //
-// A case is on disk before a kernel sees it, so that a kernel that takes the whole machine down still
-// leaves the case behind. The file is removed when the worker answered; one that remains belongs to a
-// run that was cut off, and is a case file like any other (`kvproof replay FILE`).
+// A case is on disk before a kernel sees it, so that a kernel that takes the whole machine down
+// still leaves the case behind. The file is removed when the worker answered; one that remains
+// belongs to a run that was cut off, and is a case file like any other (`kvproof replay FILE`).
 
 import {
   closeSync,

@@ -1,9 +1,9 @@
 // worker-process.ts - one worker seen from the supervisor: start, ask, end.
 //
-// Everything that can happen to a process while it runs a case comes back as a value: it answered, it
-// died (by which signal), or it was silent until the deadline and was killed. The case is on disk
-// before the process gets it. `close` is awaited rather than `exit`, because only then has the last
-// of its messages and of its error output arrived.
+// Everything that can happen to a process while it runs a case comes back as a value: it answered,
+// it died (by which signal), or it was silent until the deadline and was killed. The case is on
+// disk before the process gets it. `close` is awaited rather than `exit`, because only then has the
+// last of its messages and of its error output arrived.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,5 @@
-// arguments.ts - values of command-line options: parsed once, here, with one sentence for each mistake.
+// arguments.ts - values of command-line options: parsed once, here, with one sentence for each
+// mistake.
 
 import { availableParallelism } from 'node:os';
 import { basename, relative } from 'node:path';

@@ -77,7 +77,10 @@ function nvccs(): string[] {
   return ['nvcc', '/usr/local/cuda/bin/nvcc'];
 }
 
-/** The first of `programs` that runs; found is the line of its output that has a number of a version. */
+/**
+ * The first of `programs` that runs; found is the line of its output that has a number of a
+ * version.
+ */
 function programCheck(
   name: string,
   programs: readonly string[],

@@ -1,5 +1,5 @@
-// interrupt.ts - Ctrl-C and SIGTERM: stop starting cases, end the workers, report what there is. The
-// second one ends the process at once.
+// interrupt.ts - Ctrl-C and SIGTERM: stop starting cases, end the workers, report what there is.
+// The second one ends the process at once.
 
 let signal: AbortSignal | null = null;
 

@@ -1,6 +1,6 @@
-// kernels - what can be opened here and what each supports. Looking happens in worker processes, since
-// even opening a kernel may end the process that does it. Mutants are listed but not opened: each
-// would be compiled first.
+// kernels - what can be opened here and what each supports. Looking happens in worker processes,
+// since even opening a kernel may end the process that does it. Mutants are listed but not opened:
+// each would be compiled first.
 
 import { headCommit } from '../campaign/package-root.js';
 import { WorkerProcess } from '../campaign/worker-process.js';

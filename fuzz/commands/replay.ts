@@ -1,6 +1,6 @@
-// replay - runs stored cases (files or folders of cases and findings) and says whether a finding still
-// fails, and whether in the same way. Stores nothing. Without --kernel a finding runs on the kernel
-// that it was found on.
+// replay - runs stored cases (files or folders of cases and findings) and says whether a finding
+// still fails, and whether in the same way. Stores nothing. Without --kernel a finding runs on the
+// kernel that it was found on.
 
 import { caseHash } from '../../properties/case.js';
 import { properties } from '../../properties/index.js';

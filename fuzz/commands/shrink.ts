@@ -1,5 +1,6 @@
-// shrink - makes a stored case smaller while it fails with the same signature, and stores the result
-// as a finding. Exit code 1 when the case fails (as in verify), 0 when there is nothing to shrink.
+// shrink - makes a stored case smaller while it fails with the same signature, and stores the
+// result as a finding. Exit code 1 when the case fails (as in verify), 0 when there is nothing to
+// shrink.
 
 import { type Case, caseHash } from '../../properties/case.js';
 import { caseArbitrary, properties } from '../../properties/index.js';

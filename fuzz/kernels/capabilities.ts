@@ -1,9 +1,10 @@
 // capabilities.ts - the text by which a kernel library declares itself, to Capabilities.
 //
-// kvp_kernel.capabilities is JSON with the fields of Capabilities (properties/kernel.ts) except those
-// that the host knows better: name, emulated, checked. Of `arithmetic` a library may leave out `fraction`
-// and `fusedProducts`; they are then those of the device's tensor core. The text comes from a stranger's
-// library, so every field is checked here; unknown fields are ignored, since a later version may have more.
+// kvp_kernel.capabilities is JSON with the fields of Capabilities (properties/kernel.ts) except
+// those that the host knows better: name, emulated, checked. Of `arithmetic` a library may leave
+// out `fraction` and `fusedProducts`; they are then those of the device's tensor core. The text
+// comes from a stranger's library, so every field is checked here; unknown fields are ignored,
+// since a later version may have more.
 
 import type { Capabilities, FormatSupport } from '../../properties/kernel.js';
 import { type Arithmetic, anyArithmetic } from '../../reference/arithmetic.js';
@@ -71,7 +72,9 @@ function formatSupport(value: unknown, path: string): FormatSupport {
   };
 }
 
-/** Accumulation of the tensor core by architecture; the widest for one that has not been measured. */
+/**
+ * Accumulation of the tensor core by architecture; the widest for one that has not been measured.
+ */
 function tensorCore(sm: number): Pick<Arithmetic, 'fraction' | 'fusedProducts'> {
   if (sm === 90) return dotModel('sm_90');
   if (sm === 89) return dotModel('sm_89');

@@ -1,7 +1,7 @@
 // listing.ts - what can be opened on this machine, for `kvproof kernels`.
 //
-// Looking for GPUs opens each one for a moment, so this too runs in a worker process. Emulated kernels
-// and mutants are looked for as files only.
+// Looking for GPUs opens each one for a moment, so this too runs in a worker process. Emulated
+// kernels and mutants are looked for as files only.
 
 import { builtLibrary, CUDA_REMEDY } from './built-library.js';
 import { listMutants } from './mutant.js';

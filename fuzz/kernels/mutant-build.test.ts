@@ -1,5 +1,6 @@
-// Tests of building mutants, on a package of one C file: the echo kernel stands in for the kernels, so
-// that the C compiler of the machine is all that is needed. Libraries are made here and never loaded.
+// Tests of building mutants, on a package of one C file: the echo kernel stands in for the kernels,
+// so that the C compiler of the machine is all that is needed. Libraries are made here and never
+// loaded.
 import { spawn } from 'node:child_process';
 import {
   cpSync,
@@ -167,7 +168,8 @@ describe('buildMutant', () => {
     const module = join(packageRoot(), 'dist/fuzz/kernels/mutant-build.js');
     const program = `
       import { buildMutant } from ${JSON.stringify(module)};
-      const built = buildMutant(${JSON.stringify(other)}, ${JSON.stringify({ checked: false, root })});
+      const options = ${JSON.stringify({ checked: false, root })};
+      const built = buildMutant(${JSON.stringify(other)}, options);
       process.stdout.write(built.kind + ' ' + built.path);`;
     const run = () =>
       new Promise<string>((done) => {

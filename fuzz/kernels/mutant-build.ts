@@ -1,11 +1,12 @@
-// mutant-build.ts - a mutant to a kernel library: compiles the edited sources and links them with the
-// emulator that is already built.
+// mutant-build.ts - a mutant to a kernel library: compiles the edited sources and links them with
+// the emulator that is already built.
 //
-// The build writes build/Release/emulated_build.json: compiler, flags, the kernels' translation units and
-// the emulator's static libraries. Each translation unit is compiled from a copy of itself and of
-// what it includes, edits applied, and kept under the hash of all that goes into it; so a mutant
-// compiles only what it changes, and a second request compiles nothing. Several processes may build at
-// once: each works in a folder of its own and moves the result into place with one rename.
+// The build writes build/Release/emulated_build.json: compiler, flags, the kernels' translation
+// units and the emulator's static libraries. Each translation unit is compiled from a copy of
+// itself and of what it includes, edits applied, and kept under the hash of all that goes into it;
+// so a mutant compiles only what it changes, and a second request compiles nothing. Several
+// processes may build at once: each works in a folder of its own and moves the result into place
+// with one rename.
 //   build/mutants/objects/<hash>.o      build/mutants/<hash>/kernel.so
 
 import { spawnSync } from 'node:child_process';

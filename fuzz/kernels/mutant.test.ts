@@ -1,5 +1,5 @@
-// Tests of mutant files: what is accepted, how edits apply, and that every mutant of the project still
-// fits the sources it was written for.
+// Tests of mutant files: what is accepted, how edits apply, and that every mutant of the project
+// still fits the sources it was written for.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

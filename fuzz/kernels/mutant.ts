@@ -2,9 +2,10 @@
 //
 //   {id, class, story, precedent, equivalent?, architecture?, edits: [{file, find, replace}]}
 //
-// A mutant is a small, exact change of the kernels' sources. `find` must occur exactly once, so that a
-// mutant cannot rot silently when the sources move on: it applies as meant or it is an error. A file may
-// be anybody's, hence every field is checked and the edits stay below native/. Nothing is compiled here.
+// A mutant is a small, exact change of the kernels' sources. `find` must occur exactly once, so
+// that a mutant cannot rot silently when the sources move on: it applies as meant or it is an
+// error. A file may be anybody's, hence every field is checked and the edits stay below native/.
+// Nothing is compiled here.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -158,7 +159,9 @@ export function applyEdits(
   return { kind: 'edited', files };
 }
 
-/** Overlapping occurrences count: "aa" is twice in "aaa", and which one is meant would be unclear. */
+/**
+ * Overlapping occurrences count: "aa" is twice in "aaa", and which one is meant would be unclear.
+ */
 function occurrences(text: string, find: string): number {
   let times = 0;
   for (let at = text.indexOf(find); at >= 0; at = text.indexOf(find, at + 1)) times++;

@@ -1,8 +1,8 @@
 // open.ts - URI to Kernel: the one place that knows which library answers to which URI.
 //
-// Called in worker processes only: opening loads native code. Opening a mutant compiles it first, which
-// takes seconds the first time. Nothing here prints or exits; the caller turns `exitCode` into the end
-// of the command (2: the request is wrong, 3: the environment lacks something).
+// Called in worker processes only: opening loads native code. Opening a mutant compiles it first,
+// which takes seconds the first time. Nothing here prints or exits; the caller turns `exitCode`
+// into the end of the command (2: the request is wrong, 3: the environment lacks something).
 
 import { join } from 'node:path';
 import { builtLibrary, CUDA_REMEDY } from './built-library.js';
@@ -78,8 +78,8 @@ function openMutant(uri: string, path: string, checked: boolean): OpenResult {
   }
   const built = buildMutant(read.mutant, { checked });
   if (built.kind !== 'built') {
-    // A mutant that does not fit the sources is a wrong request; one that cannot be compiled for want
-    // of a compiler or a build is the environment's fault.
+    // A mutant that does not fit the sources is a wrong request; one that cannot be compiled for
+    // want of a compiler or a build is the environment's fault.
     const exitCode = built.kind === 'no-build' ? 3 : 2;
     return { kind: 'error', exitCode, message: `${uri}: ${built.message}` };
   }

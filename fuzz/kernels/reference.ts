@@ -1,8 +1,9 @@
 // reference.ts - ref: the reference as a Kernel.
 //
-// Quantises by the format's spec, attends in float64 over the dequantised cache and rounds once, to what a
-// kernel stores (fp16 output, fp32 lse). It is the kernel that every property must accept: a complaint
-// about it is a fault of the property. Slow, and with no device, memory or schedule of its own.
+// Quantises by the format's spec, attends in float64 over the dequantised cache and rounds once, to
+// what a kernel stores (fp16 output, fp32 lse). It is the kernel that every property must accept: a
+// complaint about it is a fault of the property. Slow, and with no device, memory or schedule of
+// its own.
 
 import type { Case } from '../../properties/case.js';
 import type { Capabilities, Device, Inputs, Kernel, RunResult } from '../../properties/kernel.js';

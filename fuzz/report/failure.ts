@@ -60,7 +60,8 @@ function shrinkText(finding: ReportedFinding['finding'], originalCase: Case): st
   const from = `${sizeText(originalCase)}`;
   if (steps === 0) return `not shrunk: ${count(tries, 'smaller case')} tried, none fails so`;
   const end = smallest ? 'nothing smaller fails' : 'stopped by the time limit';
-  return `shrunk from ${from} to ${sizeText(finding.case)} in ${steps} steps of ${tries} tries, ${end}`;
+  const to = sizeText(finding.case);
+  return `shrunk from ${from} to ${to} in ${steps} steps of ${tries} tries, ${end}`;
 }
 
 function sizeText({ problem }: Case): string {

@@ -1,6 +1,6 @@
-// junit.ts - a run as a JUnit file: one test case for each property. A property that judged nothing is
-// "skipped", never passed, and a run in which no case ran has an error, so that a gate which reads
-// only this file does not see green.
+// junit.ts - a run as a JUnit file: one test case for each property. A property that judged nothing
+// is "skipped", never passed, and a run in which no case ran has an error, so that a gate which
+// reads only this file does not see green.
 
 import type { Campaign } from '../campaign/campaign.js';
 import type { Tally } from '../campaign/tally.js';
@@ -13,10 +13,12 @@ export function junitXml(campaign: Campaign, tally: Tally): string {
     const failures = own.map((reported) => {
       const { signature, message } = reported.finding;
       const text = escaped(failureReport(reported).join('\n'));
-      return `<failure type="${escaped(signature)}" message="${escaped(message)}">${text}</failure>`;
+      const attributes = `type="${escaped(signature)}" message="${escaped(message)}"`;
+      return `<failure ${attributes}>${text}</failure>`;
     });
     const body = failures.length > 0 ? failures.join('') : row.cases === 0 ? '<skipped/>' : '';
-    return `    <testcase classname="${escaped(kernel)}" name="${escaped(row.name)}">${body}</testcase>`;
+    const attributes = `classname="${escaped(kernel)}" name="${escaped(row.name)}"`;
+    return `    <testcase ${attributes}>${body}</testcase>`;
   });
   const troubles = pool.broken.map(({ message }) => message);
   if (tally.cases === 0) troubles.push('no case ran');

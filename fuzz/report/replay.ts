@@ -1,5 +1,5 @@
-// replay.ts - the report of stored cases that were run again: a line for a pass, and for a failure the
-// same order as everywhere, with a word on whether it is the failure that was stored.
+// replay.ts - the report of stored cases that were run again: a line for a pass, and for a failure
+// the same order as everywhere, with a word on whether it is the failure that was stored.
 
 import pc from 'picocolors';
 import type { StoredCase } from '../campaign/case-file.js';

@@ -1,6 +1,6 @@
-// sarif.ts - findings as SARIF 2.1.0, the format that code-scanning pages read. A finding has no line
-// of source, so that its location is the file of the stored case; the fingerprint is its signature,
-// by which a page recognises the same finding in the next run.
+// sarif.ts - findings as SARIF 2.1.0, the format that code-scanning pages read. A finding has no
+// line of source, so that its location is the file of the stored case; the fingerprint is its
+// signature, by which a page recognises the same finding in the next run.
 
 import { isAbsolute, relative } from 'node:path';
 import type { Campaign } from '../campaign/campaign.js';

@@ -1,5 +1,5 @@
-// writer.ts - the only place that prints. Results go to the standard output, everything that is said
-// on the way (progress, errors) to the error output, so that a result can be piped.
+// writer.ts - the only place that prints. Results go to the standard output, everything that is
+// said on the way (progress, errors) to the error output, so that a result can be piped.
 
 import { writeFileSync } from 'node:fs';
 

@@ -29,8 +29,10 @@ DEV_FN int exponent_of(float x) {
   return static_cast<int>(dev::bits_from_f32(x) >> 23 & 255) - 127;
 }
 
-// log2 x for a normal x > 0. Every step rounds to nearest.
+// log2 x for a normal x > 0; NaN for everything else, a sum of weights that is NaN (a score was) or
+// 0 (every score was -Inf) among it. Every step rounds to nearest.
 DEV_FN float log2_of(float x) {
+  if (!(x >= 0x1p-126f && x <= 0x1.fffffep127f)) return dev::f32_from_bits(0x7fffffffu);
   const uint32_t bits = dev::bits_from_f32(x);
   // Subtracting the bits of sqrt(1/2) moves the cut between exponents from 1 to sqrt(2).
   const int e = static_cast<int>(bits - 0x3f3504f3u) >> 23;

@@ -3,7 +3,8 @@
 //
 // K rows are operand A of the scores as they lie in memory; V is transposed by movmatrix. Both come
 // straight from global memory, once. Rows past the tail are never loaded: they may hold anything,
-// NaN included, and enter as 0 with weight exactly 0.
+// NaN included, and enter as 0 with weight exactly 0: their score is -Inf, below even the maximum
+// of no token, so that they weigh nothing where every real score is -Inf too.
 //
 // The outputs are brought to the fixed unit 39 = 24 + 15 first, in which o stands for o 2^-15, and
 // operand B is P' = RN16(p 2^15) <= 2^15: a weight is off by 2^-11 of itself or 2^-40. top no
@@ -16,11 +17,12 @@ namespace kvproof {
 
 constexpr float residual_top = 0x1p-25f;  // unit_of(residual_top) = 39
 
-// s (128 tokens x 8 queries), empty_max for tokens from `tokens` on: S = RN((K q-hat) zero_factor).
+// s (128 tokens x 8 queries), -Inf for tokens from `tokens` on: S = RN((K q-hat) zero_factor).
 // k: global, (tokens, 128) fp16 with row_stride elements from one token to the next.
 DEV_FN void residual_scores(float (&s)[row_tiles][4], const QueryTile& tile, const uint16_t* k,
                             size_t row_stride, int tokens, int lane) {
   const int g = lane >> 2, c = lane & 3;
+  const float masked = dev::f32_from_bits(0xff800000u);
   DEV_UNROLL
   for (int i = 0; i < row_tiles; i++) {
     const int first = i * 16 + g, second = first + 8;
@@ -38,8 +40,8 @@ DEV_FN void residual_scores(float (&s)[row_tiles][4], const QueryTile& tile, con
     }
     DEV_UNROLL
     for (int j = 0; j < 2; j++) {
-      s[i][j] = first < tokens ? dev::mul_rn(acc[j], tile.zero_factor[j]) : empty_max;
-      s[i][j + 2] = second < tokens ? dev::mul_rn(acc[j + 2], tile.zero_factor[j]) : empty_max;
+      s[i][j] = first < tokens ? dev::mul_rn(acc[j], tile.zero_factor[j]) : masked;
+      s[i][j + 2] = second < tokens ? dev::mul_rn(acc[j + 2], tile.zero_factor[j]) : masked;
     }
   }
 }
