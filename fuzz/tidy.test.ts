@@ -124,10 +124,14 @@ function functionLengths(text: string, native: boolean): { line: number; length:
   lines.forEach((line, start) => {
     const match = opens.exec(line);
     if (match === null || others.test(line)) return;
+    // The block ends where the indentation comes back; a condition's second line opens none.
+    const indent = match[1].length;
     const closing = lines.findIndex(
-      (other, index) => index > start && other.startsWith(`${match[1]}}`),
+      (other, index) => index > start && other.trim() !== '' && other.search(/\S/) <= indent,
     );
-    if (closing > start) found.push({ line: start + 1, length: closing - start + 1 });
+    if (lines[closing]?.startsWith(`${match[1]}}`)) {
+      found.push({ line: start + 1, length: closing - start + 1 });
+    }
   });
   return found;
 }

@@ -110,6 +110,19 @@ export function caseArbitrary(
   );
 }
 
+/**
+ * Blocks of a decode launch that a generated case may ask for, one for each request, query head and
+ * split: an emulator starts a few thousand in a second, whether or not they find a token.
+ */
+const ROW_SPLITS_MAX = 2 ** 13;
+
+/** The case with fewer splits where it would start too many blocks. */
+function affordable(c: Case): Case {
+  const rows = c.problem.tokens.length * c.problem.queryHeads;
+  const splits = Math.min(c.options.splits, Math.max(1, Math.floor(ROW_SPLITS_MAX / rows)));
+  return splits >= c.options.splits ? c : { ...c, options: { ...c.options, splits } };
+}
+
 /** Cases as they are generated: each draw has a swarm of its own. It shrinks nothing. */
 class Drawn extends fc.Arbitrary<Case> {
   constructor(
@@ -124,7 +137,7 @@ class Drawn extends fc.Arbitrary<Case> {
   override generate(random: fc.Random, bias: number | undefined): fc.Value<Case> {
     const { problem, formats, recipes } = this;
     const drawn = records(problem, formats, recipes, drawSwarm(random)).generate(random, bias);
-    return new fc.Value(related(random, drawn.value, this.deepSpace), undefined);
+    return new fc.Value(affordable(related(random, drawn.value, this.deepSpace)), undefined);
   }
 
   override canShrinkWithoutContext(_value: unknown): _value is Case {
