@@ -3,8 +3,11 @@
 //
 // An output is accepted if it lies between the fp16 roundings of reference - radius and reference +
 // radius (reference/bound.ts, admitsOutput), an lse if |value - reference| <= bound; both are
-// written so that NaN fails. Rows without a valid bound (`guarded`) are compared by class: NaN,
-// +Inf, -Inf, finite.
+// written so that NaN fails. Rows without a valid bound (`guarded`: something infinite or NaN in q, K
+// or V, or near the overflow of fp16) are compared by class: NaN, +Inf, -Inf, finite. An infinite
+// output may also be NaN: a weight that float64 still sees may round to 0, in any f32 or fp16
+// softmax, and 0 times an infinite value is NaN. What is never accepted there is a finite number or
+// the other infinity.
 
 import { admitsOutput, type BoundResult } from '../reference/bound.js';
 import { f64FromF16 } from '../reference/format.js';
@@ -43,7 +46,10 @@ function classRatio(value: number, reference: number): number {
 /** Of output element i, stored as these fp16 bits. */
 export function outputRatio(expected: BoundResult, i: number, bits: number, row: number): number {
   const value = f64FromF16(bits);
-  if (expected.guarded[row]) return classRatio(value, expected.output[i]);
+  if (expected.guarded[row]) {
+    const infinite = Math.abs(expected.output[i]) === Number.POSITIVE_INFINITY;
+    return infinite && Number.isNaN(value) ? 0 : classRatio(value, expected.output[i]);
+  }
   const accepted = admitsOutput(expected, i, value);
   return ratioOf(accepted, value, expected.output[i], expected.outputBound[i]);
 }
