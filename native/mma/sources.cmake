@@ -6,12 +6,10 @@ set(KVPROOF_MMA_SOURCES
   mma/special.cpp
   mma/tile.cpp
   mma/tile_slow.cpp)
-# MMA_TABLES: special.cpp embeds the tables with .incbin. The analyses that are off: see
-# tile_slow.cpp.
-# No -march: the vector variants carry their own target attribute and are chosen at run time.
+# The analyses that are off: see tile_slow.cpp. No -march: the vector variants carry their own target
+# attribute and are chosen at run time.
 set(KVPROOF_MMA_FLAGS
-  -O2 -ffp-contract=off -Wno-psabi -fno-ipa-modref -fno-ipa-pure-const
-  "-DMMA_TABLES=\"${CMAKE_CURRENT_SOURCE_DIR}/native/mma/tables\"")
+  -O2 -ffp-contract=off -Wno-psabi -fno-ipa-modref -fno-ipa-pure-const)
 # Each test is one executable, linked with the sources above.
 set(KVPROOF_MMA_TESTS
   mma/tile_test.cpp

@@ -65,6 +65,7 @@ DEV_FN int32_t i32_from_f32(float a) {
 }
 DEV_FN float ex2(float x) { return simt_ex2(x); }
 DEV_FN float rcp(float x) { return simt_rcp(x); }
+DEV_FN float lg2(float x) { return simt_lg2(x); }
 
 // ---- f16 ----
 // Four halves at a time, by the processor's own conversions where it has them (kernels are compiled

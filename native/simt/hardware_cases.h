@@ -55,6 +55,19 @@ DEV_KERNEL(threads) f32_kernel(uint32_t* out) {
   out[t * words + 14] = static_cast<uint32_t>(dev::i32_from_f32(a));
 }
 
+// Arguments of every exponent, and in the range where softmax has them.
+DEV_KERNEL(threads) special_kernel(uint32_t* out) {
+  const uint32_t t = self();
+  for (uint32_t k = 0; k < 4; k++) {
+    const float any = dev::f32_from_bits(corner_f32(draw(t, 70 + k)));
+    const float small = dev::f32_from_bits((draw(t, 74 + k) & 0x83ffffffu) + 0x3e000000u);
+    out[t * words + 4 * k] = dev::bits_from_f32(dev::ex2(small));
+    out[t * words + 4 * k + 1] = dev::bits_from_f32(dev::ex2(any));
+    out[t * words + 4 * k + 2] = dev::bits_from_f32(dev::rcp(any));
+    out[t * words + 4 * k + 3] = dev::bits_from_f32(dev::lg2(any));
+  }
+}
+
 DEV_KERNEL(threads) halves_kernel(uint32_t* out) {
   const uint32_t t = self();
   const uint32_t a = corner_f16x2(draw(t, 10)), b = corner_f16x2(draw(t, 11));
@@ -172,9 +185,10 @@ struct Group {
   const char* name;
   void (*kernel)(uint32_t*);
 };
-inline const Group groups[] = {{"f32", f32_kernel},   {"halves", halves_kernel},
-                               {"warp", warp_kernel}, {"matrix", matrix_kernel},
-                               {"mma", mma_kernel},   {"block", block_kernel}};
+inline const Group groups[] = {{"f32", f32_kernel},       {"special", special_kernel},
+                               {"halves", halves_kernel}, {"warp", warp_kernel},
+                               {"matrix", matrix_kernel}, {"mma", mma_kernel},
+                               {"block", block_kernel}};
 constexpr uint32_t out_words = threads * blocks * words;
 
 // FNV-1a over the words that were written; the rest holds 0.

@@ -53,6 +53,7 @@ void* simt_dynamic_shared(size_t align, simt_site at);
 // ---- special functions ----
 float simt_ex2(float x);
 float simt_rcp(float x);
+float simt_lg2(float x);
 
 // ---- warp: every lane of the mask calls the same one at the same place, and then for its result
 // ----
