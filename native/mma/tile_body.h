@@ -7,11 +7,15 @@
 //    may lose bits, but then it is below 1 and cut to 0 in any case). Products of bf16 leave the
 //    range of f32, so there the significands are multiplied and scaled by what is left of the
 //    exponents, at least 2^-126, which cuts to 0 as well.
-//  - |product * 2^(F - E)| < 2^(F + 2) and |c * 2^(F - E)| < 2^(F + 1). With F = 25, 16 products do
-//    not fit in int32, but eight and c do (2^30 + 2^26), so the group is summed in two halves that
-//    meet in a double. With F = 24 and 8 products one int32 holds all.
-//  - The double sum has at most 32 bits. Toward zero to f32: mask the low 29 bits of its fraction,
-//    then the conversion is exact; 2^128 or more becomes Inf, as the model wants. To nearest f16:
+//  - |product * 2^(F - E)| < 2^(F + 2) and |c * 2^(F - E)| < 2^(F + 1). With F = 24 and 8 products
+//    one int32 holds all; with F = 25 eight products and c (2^30 + 2^26) and the other eight apart.
+//    Operands f16, accumulator f32: their int32 sum overflows only if nearly all products are as
+//    large as they can be, and then the slow model does the tile. The sum becomes a float to
+//    nearest, and one unit less where that was away from zero; the scaling to 2^E is exact, and
+//    what passes 2^128 becomes Inf, as the model wants.
+//  - Other instructions: the two halves meet in a double, which holds at most 32 bits. Toward zero
+//  to
+//    f32 the low 29 bits of its fraction are masked, and the conversion is exact. To nearest f16:
 //    add and subtract 1.5 * 2^52 units of the result, which rounds there, ties to even.
 //  - Operands f16, accumulator f32: a live product has E >= -28, so no result is subnormal and the
 //    table's exponent floor never matters; E is clamped at -100 to keep 2^(F - E) in range. Only
@@ -191,6 +195,25 @@ MMA_INLINE typename Vec<W>::f32 round_sum(typename Vec<W>::i32 first, typename V
   return join<typename Vec<W>::f32>(low, high, std::make_integer_sequence<int, W>{});
 }
 
+// The same for f16 operands and an f32 accumulator, whose scale is in the range of f32. overflow:
+// all ones where the sum left int32.
+template <int W, class M>
+MMA_INLINE typename Vec<W>::f32 round_toward_zero(typename Vec<W>::i32 first,
+                                                  typename Vec<W>::i32 second,
+                                                  typename Vec<W>::i32 exponent,
+                                                  typename Vec<W>::i32& overflow) {
+  using I = typename Vec<W>::i32;
+  using R = typename Vec<W>::f32;
+  const I sum = first + second;
+  const I negative = ones_if_negative(sum);
+  const I magnitude = (sum ^ negative) - negative;
+  overflow |= ones_if_negative(((first ^ sum) & (second ^ sum)) | magnitude);
+  const R nearest = __builtin_convertvector(magnitude, R);
+  const I away = ones_if_negative(magnitude - __builtin_convertvector(nearest, I));
+  const R cut = as_f32<W>((reinterpret_cast<I>(nearest) + away) | (sum & INT32_MIN));
+  return cut * as_f32<W>((exponent + (127 - M::fraction)) << 23);
+}
+
 // ---- one fused sum ----
 
 // factor * 2^power, cut toward zero, where power is at most 127. A factor is below 2^24, so that
@@ -262,12 +285,12 @@ MMA_INLINE typename Vec<W>::i32 live_exponent(const Rows<W>& a, const Columns& b
   return vmax((both << 16) >> 16, both >> 16);
 }
 
-// One fused sum for W rows of A and one column of B. tiny: all ones where the slow model must
-// round.
+// One fused sum for W rows of A and one column of B. redo: all ones where the slow model must do
+// it.
 template <int W, class M>
 MMA_INLINE typename Vec<W>::f32 fused(const Rows<W>& a, const Columns& b, int column,
                                       int first_pair, typename Vec<W>::f32 c,
-                                      typename Vec<W>::i32& tiny) {
+                                      typename Vec<W>::i32& redo) {
   using I = typename Vec<W>::i32;
   const I live = live_exponent<W, M>(a, b, column, first_pair);
   const I c_bits = reinterpret_cast<I>(c);
@@ -279,12 +302,14 @@ MMA_INLINE typename Vec<W>::f32 fused(const Rows<W>& a, const Columns& b, int co
     const auto result = round_sum<W, M>(terms.first, terms.second, e);
     const I sum = terms.first + terms.second;  // modulo 2^32, but 0 only if the sum is
     const I magnitude = reinterpret_cast<I>(result) & INT32_MAX;
-    tiny |= ones_if_negative(magnitude - 0x00800001) & ones_if_negative(sum | -sum);
+    redo |= ones_if_negative(magnitude - 0x00800001) & ones_if_negative(sum | -sum);
     return result;
   }
   const Terms<W> terms = aligned_f16<W, M>(a, b, column, first_pair, c, e);
-  const auto result = round_sum<W, M>(terms.first, terms.second, e);
-  if constexpr (M::accumulator == Accumulator::f16) return result;
+  if constexpr (M::accumulator == Accumulator::f16) {
+    return round_sum<W, M>(terms.first, terms.second, e);
+  }
+  const auto result = round_toward_zero<W, M>(terms.first, terms.second, e, redo);
   const I dead = ones_if_negative(live - kDead / 2);
   const auto alone = c + 0.0f;
   return as_f32<W>((~dead & reinterpret_cast<I>(result)) | (dead & reinterpret_cast<I>(alone)));

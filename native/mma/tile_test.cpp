@@ -20,7 +20,7 @@ using check::claim;
 using check::Random;
 using namespace mma;
 
-constexpr int kClasses = 12;
+constexpr int kClasses = 13;
 constexpr int kTilesEach = 600;
 
 float f32(uint32_t bits) {
@@ -62,7 +62,9 @@ uint16_t half_of(Random& r, int kind) {
       return static_cast<uint16_t>((any & 0x8000) | 0x7bff);  // largest finite
     case 7:
       return static_cast<uint16_t>(any & 0x8000);  // signed zeros
-    default: {                                     // wide exponents
+    case 9:
+      return 0x7bff;  // the sum of 16 products and c leaves int32
+    default: {        // wide exponents
       const uint32_t exponent = r.below(2) ? r.below(3) : 28 + r.below(3);
       return static_cast<uint16_t>((any & 0x83ff) | exponent << 10);
     }
@@ -79,6 +81,7 @@ constexpr Class kClass[kClasses] = {
     {"cancellation", 3, 3, 2},    {"many zeros", 4, 1, 3},     {"subnormals", 5, 5, 4},
     {"c far above", 1, 1, 5},     {"c far below", 3, 3, 6},    {"largest values", 6, 1, 1},
     {"zero times big", 7, 6, 1},  {"wide exponents", 8, 8, 1}, {"overflow of c", 6, 6, 7},
+    {"largest sums", 9, 9, 8},
 };
 
 uint32_t c_of(Random& r, int kind) {
@@ -97,6 +100,8 @@ uint32_t c_of(Random& r, int kind) {
       return with_exponent(r, 160, 60);
     case 6:
       return with_exponent(r, 1, 60);
+    case 8:
+      return with_exponent(r, 155, 4);
     default:
       return with_exponent(r, 250, 5);
   }
@@ -118,7 +123,7 @@ TileFunction function_of(uint32_t sm, const Instruction& i, Isa isa) {
 
 // An f16 accumulator for the same classes, as f32 bits.
 uint32_t half_c_of(Random& r, int kind) {
-  constexpr int kinds[] = {0, 1, 3, 7, 5, 6, 5, 8};
+  constexpr int kinds[] = {0, 1, 3, 7, 5, 6, 5, 8, 9};
   return f32_from_f16(half_of(r, kinds[kind]));
 }
 
