@@ -1,5 +1,6 @@
-// Formatting of the native sources by clang-format (.clang-format): checks, or with --write rewrites.
-// Where clang-format is not installed it says so and exits with 0; the check counts that as skipped.
+// Formatting of the native sources by clang-format (.clang-format): checks, or with --write
+// rewrites. Where clang-format is not installed it says so and exits with 0; the check counts that
+// as skipped.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';

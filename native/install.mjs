@@ -1,10 +1,10 @@
 // Builds everything native into build/Release with cmake-js (npm runs it as the install script, and
 // `npm run build` calls it). Nothing is downloaded.
 //
-// It never fails an installation: where the tools are missing it prints the one line that installs them,
-// where the build fails it prints the compiler's first error and keeps the whole log; either way
-// `kvproof doctor` says later what is missing. A build whose sources have not changed is not repeated.
-// `--strict` exits with 1 instead, for checks that must not go on without a build.
+// It never fails an installation: where the tools are missing it prints the one line that installs
+// them, where the build fails it prints the compiler's first error and keeps the whole log; either
+// way `kvproof doctor` says later what is missing. A build whose sources have not changed is not
+// repeated. `--strict` exits with 1 instead, for checks that must not go on without a build.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -41,7 +41,9 @@ function runs(/** @type {string} */ program, /** @type {string[]} */ ...args) {
   return result.error === undefined && result.status === 0 ? result.stdout : null;
 }
 
-/** Contents, not times: a fresh checkout of the same commit needs no new build. @returns {string} */
+/**
+ * Contents, not times: a fresh checkout of the same commit needs no new build. @returns {string}
+ */
 function stamp() {
   const hash = createHash('sha256');
   for (const path of [join(root, 'CMakeLists.txt'), ...sources(join(root, 'native')).sort()]) {

@@ -1,6 +1,6 @@
-// Native tests: builds the target kvproof_tests in the folder of the build, runs ctest, and closes with
-// `N passed, N failed`. Each test is one program that ends with a count of its own checks; a program
-// that is missing, crashes or runs past its deadline is one failure.
+// Native tests: builds the target kvproof_tests in the folder of the build, runs ctest, and closes
+// with `N passed, N failed`. Each test is one program that ends with a count of its own checks; a
+// program that is missing, crashes or runs past its deadline is one failure.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';

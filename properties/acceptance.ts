@@ -3,8 +3,8 @@
 //
 // An output is accepted if it lies between the fp16 roundings of reference - radius and reference +
 // radius (reference/bound.ts, admitsOutput), an lse if |value - reference| <= bound; both are
-// written so that NaN fails. Rows without a valid bound (`guarded`: something infinite or NaN in q, K
-// or V, or near the overflow of fp16) are compared by class: NaN, +Inf, -Inf, finite. An infinite
+// written so that NaN fails. Rows without a valid bound (`guarded`: something infinite or NaN in q,
+// K or V, or near the overflow of fp16) are compared by class: NaN, +Inf, -Inf, finite. An infinite
 // output may also be NaN: a weight that float64 still sees may round to 0, in any f32 or fp16
 // softmax, and 0 times an infinite value is NaN. What is never accepted there is a finite number or
 // the other infinity.

@@ -1,15 +1,16 @@
 /* kernel_abi.h - the C interface between kvproof and a KV-cache attention kernel (C11, version 1).
  *
- * A kernel is a shared library that exports one function, kvproof_kernel(), which returns a table of
- * functions. Our own kernels (emulated and CUDA), seeded bugs and other people's kernels are all loaded
- * through this table; there is no second way in.
+ * A kernel is a shared library that exports one function, kvproof_kernel(), which returns a table
+ * of functions. Our own kernels (emulated and CUDA), seeded bugs and other people's kernels are all
+ * loaded through this table; there is no second way in.
  *
  * Rules of the interface
- *  - Every function that can fail returns a kvp_status and writes one sentence to err (where, what was
- *    found, what is required), always NUL-terminated, never longer than err_bytes. A failing call
+ *  - Every function that can fail returns a kvp_status and writes one sentence to err (where, what
+ * was found, what is required), always NUL-terminated, never longer than err_bytes. A failing call
  *    touches no buffer.
- *  - The host allocates every buffer, by the sizes that sizes() reports, in the memory that `memory`
- *    describes. A kernel writes its outputs and its workspace and nothing else, and never frees.
+ *  - The host allocates every buffer, by the sizes that sizes() reports, in the memory that
+ * `memory` describes. A kernel writes its outputs and its workspace and nothing else, and never
+ * frees.
  *  - "unsupported" is decided by supports(), before anything runs, never guessed from a message.
  *  - launches are asynchronous on `stream`; the host calls memory->synchronize() before it reads.
  */
@@ -41,13 +42,13 @@ typedef struct kvp_problem {
   uint32_t query_heads; /* a multiple of kv_heads */
   uint32_t kv_heads;
   uint32_t head_size;
-  uint32_t bits;          /* bits of a code */
-  uint32_t group;         /* elements that share a scale and a zero */
-  uint32_t k_axis;        /* kvp_axis: K has parameters per channel (groups of tokens) or per token */
-  uint32_t splits;        /* parts that the tokens of a request are cut into; 0: the kernel chooses */
-  float softmax_scale;    /* multiplies q.k before the softmax; finite */
-  const char* format;     /* name of the cache format, e.g. "bitdecoding" */
-  const int64_t* tokens;  /* host memory, (requests): KV length of each request, 0 allowed */
+  uint32_t bits;       /* bits of a code */
+  uint32_t group;      /* elements that share a scale and a zero */
+  uint32_t k_axis;     /* kvp_axis: K has parameters per channel (groups of tokens) or per token */
+  uint32_t splits;     /* parts that the tokens of a request are cut into; 0: the kernel chooses */
+  float softmax_scale; /* multiplies q.k before the softmax; finite */
+  const char* format;  /* name of the cache format, e.g. "bitdecoding" */
+  const int64_t* tokens; /* host memory, (requests): KV length of each request, 0 allowed */
 } kvp_problem;
 
 /* Sizes of the buffers that the kernel needs for a problem, in bytes. */
@@ -61,15 +62,16 @@ typedef struct kvp_sizes {
 
 /* Device pointers (host pointers for a kernel whose memory table is null). */
 typedef struct kvp_buffers {
-  const uint16_t* q;        /* fp16, (requests, query_heads, head_size) */
-  const uint16_t* k;        /* fp16, (sum of tokens, kv_heads, head_size), requests one after another */
-  const uint16_t* v;        /* as k */
-  uint8_t* cache;           /* (pages, kv_heads, record bytes) */
-  uint16_t* k_residual;     /* fp16, (requests, residual tokens, kv_heads, head_size): the tail not packed */
-  uint16_t* v_residual;     /* as k_residual */
+  const uint16_t* q; /* fp16, (requests, query_heads, head_size) */
+  const uint16_t* k; /* fp16, (sum of tokens, kv_heads, head_size), requests one after another */
+  const uint16_t* v; /* as k */
+  uint8_t* cache;    /* (pages, kv_heads, record bytes) */
+  uint16_t*
+      k_residual; /* fp16, (requests, residual tokens, kv_heads, head_size): the tail not packed */
+  uint16_t* v_residual; /* as k_residual */
   uint8_t* workspace;
-  uint16_t* output;         /* fp16, (requests, query_heads, head_size) */
-  float* lse;               /* (requests, query_heads): natural log of sum of exp; -Inf without tokens */
+  uint16_t* output; /* fp16, (requests, query_heads, head_size) */
+  float* lse;       /* (requests, query_heads): natural log of sum of exp; -Inf without tokens */
 } kvp_buffers;
 
 /* Facts about the device that the kernel runs on. */
@@ -83,7 +85,8 @@ typedef struct kvp_device {
 /* Memory and streams of the device; null in kvp_kernel for a kernel that takes host pointers. */
 typedef struct kvp_memory {
   kvp_status (*open)(uint32_t ordinal, kvp_device* device, char* err, size_t err_bytes);
-  /* 256-byte aligned; name is for reports only. Returns null and an error when memory is exhausted. */
+  /* 256-byte aligned; name is for reports only. Returns null and an error when memory is exhausted.
+   */
   void* (*allocate)(uint64_t bytes, const char* name, char* err, size_t err_bytes);
   kvp_status (*write)(void* device, const void* host, uint64_t bytes, char* err, size_t err_bytes);
   kvp_status (*read)(void* host, const void* device, uint64_t bytes, char* err, size_t err_bytes);
@@ -91,12 +94,13 @@ typedef struct kvp_memory {
   void (*reset)(void);
   /* Waits for the stream and returns the first asynchronous error, if there was one. */
   kvp_status (*synchronize)(void* stream, char* err, size_t err_bytes);
-  /* Says what a region holds, for kernels that track it (the emulator): 0 never written (reading it is a
-     bug), 1 initialised, 2 redzone (any access is a bug). May be null. */
+  /* Says what a region holds, for kernels that track it (the emulator): 0 never written (reading it
+     is a bug), 1 initialised, 2 redzone (any access is a bug). May be null. */
   void (*mark)(void* device, uint64_t bytes, int state);
 } kvp_memory;
 
-/* Emulated kernels only: scheduling of the next launches and what the checks saw. Null elsewhere. */
+/* Emulated kernels only: scheduling of the next launches and what the checks saw. Null elsewhere.
+ */
 typedef struct kvp_schedule {
   uint32_t struct_bytes;
   uint64_t seed;
@@ -128,16 +132,17 @@ typedef struct kvp_kernel {
   uint32_t abi_version; /* KVPROOF_ABI_VERSION of the library */
   uint32_t struct_bytes;
   const char* name;
-  /* JSON: formats, bits, groups, head sizes, record layout, arithmetic (see fuzz/kernels/native.ts). */
+  /* JSON: formats, bits, groups, head sizes, record layout, arithmetic (see
+   * fuzz/kernels/native.ts). */
   const char* capabilities;
   kvp_status (*supports)(const kvp_problem* problem, char* err, size_t err_bytes);
   kvp_status (*sizes)(const kvp_problem* problem, kvp_sizes* sizes, char* err, size_t err_bytes);
   /* k, v -> cache, k_residual, v_residual */
-  kvp_status (*quantize)(const kvp_problem* problem, const kvp_buffers* buffers, void* stream, char* err,
-                         size_t err_bytes);
+  kvp_status (*quantize)(const kvp_problem* problem, const kvp_buffers* buffers, void* stream,
+                         char* err, size_t err_bytes);
   /* q, cache, k_residual, v_residual -> output, lse; workspace is scratch */
-  kvp_status (*decode)(const kvp_problem* problem, const kvp_buffers* buffers, void* stream, char* err,
-                       size_t err_bytes);
+  kvp_status (*decode)(const kvp_problem* problem, const kvp_buffers* buffers, void* stream,
+                       char* err, size_t err_bytes);
   const kvp_memory* memory;
   const kvp_emulator* emulator;
 } kvp_kernel;
@@ -146,7 +151,8 @@ typedef struct kvp_kernel {
 #if defined(__GNUC__)
 __attribute__((visibility("default")))
 #endif
-const kvp_kernel* kvproof_kernel(void);
+const kvp_kernel*
+kvproof_kernel(void);
 
 #ifdef __cplusplus
 }
