@@ -220,15 +220,16 @@ DEV_FN void syncthreads_fresh(void*, size_t) { __syncthreads(); }
 
 // ---- asynchronous copies ----
 DEV_FN void mbar_init(uint64_t* bar, uint32_t count) {
-  DEV_SM90_ASM("mbarrier.init.shared::cta.b64 [%0],%1;" ::"r"(shared_address(bar)),
-               "r"(count) : "memory");
+  DEV_SM90_ASM("mbarrier.init.shared::cta.b64 [%0],%1;" ::"r"(shared_address(bar)), "r"(count)
+               : "memory");
 }
 DEV_FN void mbar_arrive(uint64_t* bar) {
   DEV_SM90_ASM("mbarrier.arrive.shared::cta.b64 _,[%0];" ::"r"(shared_address(bar)) : "memory");
 }
 DEV_FN void mbar_arrive_expect_tx(uint64_t* bar, uint32_t bytes) {
   DEV_SM90_ASM("mbarrier.arrive.expect_tx.shared::cta.b64 _,[%0],%1;" ::"r"(shared_address(bar)),
-               "r"(bytes) : "memory");
+               "r"(bytes)
+               : "memory");
 }
 // Waits until phase number `phase` (0, 1, 2, ...) has completed. The hardware looks at its parity
 // alone; the emulator checks the whole number. Plain branches: lanes may see different answers,
@@ -238,19 +239,19 @@ DEV_FN void mbar_wait(uint64_t* bar, uint32_t phase) {
       "{\n.reg .pred done;\n"
       "again:\nmbarrier.try_wait.parity.shared::cta.b64 done,[%0],%1;\n"
       "@done bra finished;\nbra again;\nfinished:\n}" ::"r"(shared_address(bar)),
-      "r"(phase & 1) : "memory");
+      "r"(phase & 1)
+      : "memory");
 }
-DEV_FN void fence_mbar_init() {
-  DEV_SM90_ASM("fence.mbarrier_init.release.cluster;" :: : "memory");
-}
+DEV_FN void fence_mbar_init() { DEV_SM90_ASM("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 // Between plain writes, in any memory, and bulk copies that read or overwrite what was written.
-DEV_FN void fence_proxy_async() { DEV_SM90_ASM("fence.proxy.async;" :: : "memory"); }
+DEV_FN void fence_proxy_async() { DEV_SM90_ASM("fence.proxy.async;" ::: "memory"); }
 // cp.async.bulk: `bytes`, dst and src are multiples of 16; bar counts the bytes when they land.
 DEV_FN void bulk_g2s(void* dst, const void* src, uint32_t bytes, uint64_t* bar) {
   DEV_SM90_ASM(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0],[%1],%2,[%3];" ::"r"(
           shared_address(dst)),
-      "l"(src), "r"(bytes), "r"(shared_address(bar)) : "memory");
+      "l"(src), "r"(bytes), "r"(shared_address(bar))
+      : "memory");
 }
 // cp.async: 16 bytes, both addresses multiples of 16; waited for by the thread that issued it.
 DEV_FN void cp_async16(void* dst, const void* src) {

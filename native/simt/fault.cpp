@@ -74,7 +74,7 @@ FaultGuard::FaultGuard() {
   stack.ss_sp = handler_stack;
   stack.ss_size = sizeof handler_stack;
   sigaltstack(&stack, &previous_stack);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_sigaction = handle;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);

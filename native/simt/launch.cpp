@@ -3,8 +3,8 @@
 // NVIDIA's data sheets.
 #include "launch.h"
 
+#include <atomic>
 #include <cstdio>
-#include <cstring>
 
 #include "arena.h"
 #include "atomic.h"
@@ -90,6 +90,42 @@ void run_grid() {
   }
 }
 
+int launch_now(const simt_launch_shape& shape, void (*body)(void*), void* argument,
+               size_t argument_bytes, char* err, size_t err_bytes) {
+  const std::string unopened = arena_open();
+  if (!unopened.empty()) return fail(err, err_bytes, KVP_DEVICE, unopened);
+  if (machine.tile[0] == nullptr) choose_models();
+  if (!stream_error().empty()) {  // sticky, as on a device
+    return fail(err, err_bytes, KVP_DEVICE, "launch: an earlier launch failed: " + stream_error());
+  }
+  machine.shape = shape;
+  const std::string wrong = shape_error(shape);
+  if (!wrong.empty()) {
+    report("limit", simt_site{0}, wrong);
+    return fail(err, err_bytes, KVP_INVALID, wrong);
+  }
+  if (!stacks_reserve(shape.threads)) {
+    return fail(err, err_bytes, KVP_DEVICE, "launch: no memory for the stacks of a block");
+  }
+  machine.body = body;
+  machine.argument = argument;
+  machine.argument_bytes = argument_bytes;
+  machine.threads = shape.threads;
+  machine.warps = (shape.threads + kWarpSize - 1) / kWarpSize;
+  machine.abandoned = false;
+  machine.statics.clear();
+  machine.static_used = 0;
+  machine.launches++;
+  machine.first_generation = machine.generation + 1;
+  atomics_launch();
+  schedule_launch();
+  const FaultGuard guard;
+  run_grid();
+  mbarriers_clear();
+  check_shared_total();
+  return KVP_OK;
+}
+
 }  // namespace
 
 const Architecture* find_architecture(uint32_t sm) {
@@ -116,43 +152,22 @@ const std::string& stream_error() { return fatal_text(); }
 
 using namespace simt;
 
+// One launch at a time: the machine is one for the library. Several at once need several processes.
+static std::atomic_flag launching = ATOMIC_FLAG_INIT;
+
 int simt_launch(const simt_launch_shape* shape, void (*body)(void*), void* argument,
                 size_t argument_bytes, char* err, size_t err_bytes) {
   if (running_fiber()) {
     return fail(err, err_bytes, KVP_INVALID, "launch: a kernel cannot launch a kernel");
   }
-  const std::string unopened = arena_open();
-  if (!unopened.empty()) return fail(err, err_bytes, KVP_DEVICE, unopened);
-  if (machine.tile[0] == nullptr) choose_models();
-  if (!stream_error().empty()) {  // sticky, as on a device
-    return fail(err, err_bytes, KVP_DEVICE, "launch: an earlier launch failed: " + stream_error());
+  if (launching.test_and_set(std::memory_order_acquire)) {
+    return fail(
+        err, err_bytes, KVP_DEVICE,
+        "launch: another thread launches on the emulated device, which takes one at a time");
   }
-  machine.shape = *shape;
-  const std::string wrong = shape_error(*shape);
-  if (!wrong.empty()) {
-    report("limit", simt_site{0}, wrong);
-    return fail(err, err_bytes, KVP_INVALID, wrong);
-  }
-  if (!stacks_reserve(shape->threads)) {
-    return fail(err, err_bytes, KVP_DEVICE, "launch: no memory for the stacks of a block");
-  }
-  machine.body = body;
-  machine.argument = argument;
-  machine.argument_bytes = argument_bytes;
-  machine.threads = shape->threads;
-  machine.warps = (shape->threads + kWarpSize - 1) / kWarpSize;
-  machine.abandoned = false;
-  machine.statics.clear();
-  machine.static_used = 0;
-  machine.launches++;
-  machine.first_generation = machine.generation + 1;
-  atomics_launch();
-  schedule_launch();
-  const FaultGuard guard;
-  run_grid();
-  mbarriers_clear();
-  check_shared_total();
-  return KVP_OK;
+  const int status = launch_now(*shape, body, argument, argument_bytes, err, err_bytes);
+  launching.clear(std::memory_order_release);
+  return status;
 }
 
 void simt_device_facts(uint32_t* sm, uint32_t* multiprocessors) {

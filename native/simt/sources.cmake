@@ -35,6 +35,7 @@ set(KVPROOF_SIMT_TESTS
   simt/schedule_test.cpp)
 set(KVPROOF_SIMT_CHECKED_TESTS
   simt/memory_test.cpp
+  simt/pipeline_test.cpp
   simt/protocol_test.cpp
   simt/race_test.cpp)
 # -march=x86-64-v3 (2013 on) gives FMA and f16 conversions; emulator.cpp refuses an older processor
