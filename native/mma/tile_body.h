@@ -9,14 +9,12 @@
 //    exponents, at least 2^-126, which cuts to 0 as well.
 //  - |product * 2^(F - E)| < 2^(F + 2) and |c * 2^(F - E)| < 2^(F + 1). With F = 24 and 8 products
 //    one int32 holds all; with F = 25 eight products and c (2^30 + 2^26) and the other eight apart.
-//    Operands f16, accumulator f32: their int32 sum overflows only if nearly all products are as
-//    large as they can be, and then the slow model does the tile. The sum becomes a float to
-//    nearest, and one unit less where that was away from zero; the scaling to 2^E is exact, and
-//    what passes 2^128 becomes Inf, as the model wants.
-//  - Other instructions: the two halves meet in a double, which holds at most 32 bits. Toward zero
-//  to
-//    f32 the low 29 bits of its fraction are masked, and the conversion is exact. To nearest f16:
-//    add and subtract 1.5 * 2^52 units of the result, which rounds there, ties to even.
+//  - Accumulator f32: the int32 sum of the two overflows only if nearly all products are as large
+//    as they can be, and then the slow model does the tile. The sum becomes a float to nearest, and
+//    one unit less where that was away from zero. Scaling to 2^E is exact; what passes 2^128
+//    becomes Inf, as the model wants, and a subnormal result (bf16 only) goes to the slow model.
+//  - Accumulator f16: the two meet in a double, which holds at most 32 bits. Adding and subtracting
+//    1.5 * 2^52 units of the result rounds to nearest there, ties to even.
 //  - Operands f16, accumulator f32: a live product has E >= -28, so no result is subnormal and the
 //    table's exponent floor never matters; E is clamped at -100 to keep 2^(F - E) in range. Only
 //    groups without a live product get there, and those return c (with -0 made +0), because c alone
@@ -164,7 +162,7 @@ MMA_INLINE V join(Half low, Half high, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(low, high, I...);
 }
 
-// (first + second) * 2^(exponent - F), rounded once: W / 2 elements.
+// (first + second) * 2^(exponent - F), to nearest f16: W / 2 elements.
 template <int W, class M>
 MMA_INLINE typename Vec<W>::f32_half round_half(typename Vec<W>::i32_half first,
                                                 typename Vec<W>::i32_half second,
@@ -173,18 +171,15 @@ MMA_INLINE typename Vec<W>::f32_half round_half(typename Vec<W>::i32_half first,
   using L = typename Vec<W>::i64;
   D sum = __builtin_convertvector(first, D) + __builtin_convertvector(second, D);
   sum *= reinterpret_cast<D>((__builtin_convertvector(exponent, L) + (1023 - M::fraction)) << 52);
-  if constexpr (M::accumulator == Accumulator::f32) {
-    sum = reinterpret_cast<D>(reinterpret_cast<L>(sum) & ~((int64_t{1} << 29) - 1));
-    return __builtin_convertvector(sum, typename Vec<W>::f32_half);
-  }
   // The power of two at or below |sum|, at least 2^-14, times 1.5 * 2^(52 - 10).
   const D power = reinterpret_cast<D>(reinterpret_cast<L>(sum) & (int64_t{2047} << 52));
   const D shift = vmax(power, D{} + 0x1p-14) * 0x1.8p42;
   return __builtin_convertvector((sum + shift) - shift, typename Vec<W>::f32_half);
 }
 template <int W, class M>
-MMA_INLINE typename Vec<W>::f32 round_sum(typename Vec<W>::i32 first, typename Vec<W>::i32 second,
-                                          typename Vec<W>::i32 exponent) {
+MMA_INLINE typename Vec<W>::f32 to_nearest_f16(typename Vec<W>::i32 first,
+                                               typename Vec<W>::i32 second,
+                                               typename Vec<W>::i32 exponent) {
   using Half = typename Vec<W>::i32_half;
   constexpr std::make_integer_sequence<int, W / 2> each;
   const auto low = round_half<W, M>(half_of<Half, 0>(first, each), half_of<Half, 0>(second, each),
@@ -195,8 +190,8 @@ MMA_INLINE typename Vec<W>::f32 round_sum(typename Vec<W>::i32 first, typename V
   return join<typename Vec<W>::f32>(low, high, std::make_integer_sequence<int, W>{});
 }
 
-// The same for f16 operands and an f32 accumulator, whose scale is in the range of f32. overflow:
-// all ones where the sum left int32.
+// (first + second) * 2^(exponent - F), toward zero to f32: W elements. overflow: all ones where the
+// sum left int32.
 template <int W, class M>
 MMA_INLINE typename Vec<W>::f32 round_toward_zero(typename Vec<W>::i32 first,
                                                   typename Vec<W>::i32 second,
@@ -211,7 +206,12 @@ MMA_INLINE typename Vec<W>::f32 round_toward_zero(typename Vec<W>::i32 first,
   const R nearest = __builtin_convertvector(magnitude, R);
   const I away = ones_if_negative(magnitude - __builtin_convertvector(nearest, I));
   const R cut = as_f32<W>((reinterpret_cast<I>(nearest) + away) | (sum & INT32_MIN));
-  return cut * as_f32<W>((exponent + (127 - M::fraction)) << 23);
+  if constexpr (!M::bf16) return cut * as_f32<W>((exponent + (127 - M::fraction)) << 23);
+  // In two steps: the first keeps a result that the second makes subnormal, and one that overflows
+  // does so in either.
+  const I power = exponent - M::fraction;
+  const I most = -vmax(-vmax(power, I{} - 126), I{} - 127);
+  return cut * as_f32<W>((most + 127) << 23) * as_f32<W>((power - most + 127) << 23);
 }
 
 // ---- one fused sum ----
@@ -299,7 +299,7 @@ MMA_INLINE typename Vec<W>::f32 fused(const Rows<W>& a, const Columns& b, int co
   const I e = vmax(vmax(c_exponent, live), I{} + M::floor);
   if constexpr (M::bf16) {
     const Terms<W> terms = aligned_bf16<W, M>(a, b, column, first_pair, c_bits, e);
-    const auto result = round_sum<W, M>(terms.first, terms.second, e);
+    const auto result = round_toward_zero<W, M>(terms.first, terms.second, e, redo);
     const I sum = terms.first + terms.second;  // modulo 2^32, but 0 only if the sum is
     const I magnitude = reinterpret_cast<I>(result) & INT32_MAX;
     redo |= ones_if_negative(magnitude - 0x00800001) & ones_if_negative(sum | -sum);
@@ -307,7 +307,7 @@ MMA_INLINE typename Vec<W>::f32 fused(const Rows<W>& a, const Columns& b, int co
   }
   const Terms<W> terms = aligned_f16<W, M>(a, b, column, first_pair, c, e);
   if constexpr (M::accumulator == Accumulator::f16) {
-    return round_sum<W, M>(terms.first, terms.second, e);
+    return to_nearest_f16<W, M>(terms.first, terms.second, e);
   }
   const auto result = round_toward_zero<W, M>(terms.first, terms.second, e, redo);
   const I dead = ones_if_negative(live - kDead / 2);
