@@ -15,12 +15,12 @@
 #include "schedule.h"
 #include "shadow_access.h"
 #include "shadow_cell.h"
+#include "shadow_renew.h"
 
 namespace simt {
 namespace {
 
 Cell* cells = nullptr;
-uint64_t touched_end = 0;  // arena offset up to which cells may be in use
 std::vector<More> more;
 
 Access of_thread(uint64_t address, uint32_t size, uint64_t pc) {
@@ -42,8 +42,6 @@ Access of_site(uint64_t address, uint32_t size, simt_site at) {
 
 // ---- order ----
 
-bool shared_offset(uint64_t offset) { return offset < kSharedBytes; }
-
 bool in_this_block(uint64_t entry) { return generation_of(entry) == machine.generation; }
 
 bool write_ordered(uint64_t entry) {
@@ -62,84 +60,7 @@ uint32_t unordered_lanes(uint64_t entry, uint32_t lanes) {
   return unordered;
 }
 
-// ---- cells of an earlier generation ----
-
-uint64_t flags_of_region(uint64_t offset) {
-  uint64_t flags = 0;
-  for (uint64_t byte = 0; byte < 4; byte++) {
-    const Region region = arena_interval(offset + byte).region;
-    if (region == Region::unwritten || region == Region::initialised) {
-      flags |= 1u << (kValidShift + byte);
-    }
-    if (region == Region::initialised) flags |= 1u << (kInitialisedShift + byte);
-  }
-  return flags;
-}
-
-uint64_t flags_of_shared(uint64_t offset) {
-  constexpr uint64_t kAllValid = kAllBytes << kValidShift;
-  const uint64_t dynamic_end = kStaticBytes + machine.shape.shared_bytes;
-  if (SIMT_LIKELY(offset >= kStaticBytes && offset + 4 <= dynamic_end)) return kAllValid;
-  if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset, 4) == 0) return kAllValid;
-  uint64_t flags = 0;
-  for (uint64_t byte = 0; byte < 4; byte++) {
-    if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset + byte, 1) == 0) {
-      flags |= 1u << (kValidShift + byte);
-    }
-  }
-  return flags;
-}
-
-// The interval that was looked up last, as long as nothing has been marked since.
-struct {
-  Interval interval{1, 0, Region::unallocated, 0};
-  uint32_t generation = 0;
-} recent;
-
-// Newest interval that a byte of the word lies in.
-uint32_t region_generation(uint64_t offset) {
-  if (recent.generation == machine.generation && offset >= recent.interval.begin &&
-      offset + 4 <= recent.interval.end) {
-    return recent.interval.generation;
-  }
-  const Interval first = arena_interval(offset);
-  if (first.end >= offset + 4) {
-    recent.interval = first;
-    recent.generation = machine.generation;
-    return first.generation;
-  }
-  uint32_t newest = first.generation;
-  for (uint64_t byte = 1; byte < 4; byte++) {
-    newest = std::max(newest, arena_interval(offset + byte).generation);
-  }
-  return newest;
-}
-
-// Brings a cell up to date: what it must remember of earlier blocks of this launch, and nothing
-// else. A write by an earlier block keeps its generation, so that every access by this one is a
-// race.
-void renew(Cell& cell, uint64_t offset) {
-  const uint64_t now = pack(machine.generation, 0, 0);
-  const uint64_t write = cell.write, read = cell.read;
-  cell.more = 0;
-  cell.lanes = 0;
-  cell.read = now;
-  if (shared_offset(offset)) {
-    cell.write = now | flags_of_shared(offset);
-    return;
-  }
-  touched_end = std::max(touched_end, offset + 4);
-  const uint32_t marked = region_generation(offset);
-  if (generation_of(write) < marked || write == 0) {
-    cell.write = now | flags_of_region(offset);
-    return;
-  }
-  if (generation_of(read) >= machine.first_generation) {
-    cell.read |= (read & kEarlier) | (time_of(read) != 0 ? bytes_of(read) : 0);
-  }
-  const bool this_launch = generation_of(write) >= machine.first_generation && time_of(write) != 0;
-  cell.write = this_launch ? write : now | (write & kFlags);
-}
+// ---- cells ----
 
 bool current_cell(const Cell& cell) { return in_this_block(cell.read); }
 
@@ -329,10 +250,10 @@ void shadow_reset() {
   // Generations are used up by blocks and host calls; long before they are, everything starts anew.
   constexpr uint32_t kRestart = 1u << 21;
   constexpr uint64_t kKeepBytes = 256ull << 20;  // cells that a small case may leave resident
-  const uint64_t used = std::max(touched_end, kSharedBytes) / 4 * sizeof(Cell);
+  const uint64_t used = std::max(cells_in_use, kSharedBytes) / 4 * sizeof(Cell);
   if (machine.generation > kRestart || used > kKeepBytes) {
     madvise(cells, used, MADV_DONTNEED);
-    touched_end = 0;
+    cells_in_use = 0;
     if (machine.generation > kRestart) machine.generation = 1;
   }
 }

@@ -24,6 +24,7 @@ set(KVPROOF_SIMT_SOURCES
 set(KVPROOF_SIMT_CHECKED_SOURCES
   simt/clock.cpp
   simt/shadow.cpp
+  simt/shadow_renew.cpp
   simt/shadow_report.cpp
   simt/tsan_abi.cpp)
 # Tests: one executable each, linked with the plain or the checked emulator. The kernels of a
