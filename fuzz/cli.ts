@@ -25,6 +25,7 @@ function withRunOptions(command: Command): Command {
   return command
     .option('--kernel <uri>', KERNEL)
     .option('--checked', 'emulated kernels: check every load and store', false)
+    .option('--twin <uri>', 'another kernel that has to give the same bits')
     .option('--property <name>', 'only this property; may be repeated', collected, [])
     .option('--workdir <dir>', 'holds the case that each worker runs', '.kvproof')
     .option('--deadline <time>', 'for one case; a kernel that takes longer is killed', '60s');

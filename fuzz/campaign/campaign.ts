@@ -6,6 +6,7 @@
 
 import { join, relative } from 'node:path';
 import { caseArbitrary } from '../../properties/index.js';
+import { TWIN } from '../../properties/twin.js';
 import { readCases, type StoredCase } from './case-file.js';
 import {
   groupFailures,
@@ -30,6 +31,8 @@ export interface CampaignOptions {
   /** null: cuda:0 where a GPU answers, else sim:sm_90. */
   readonly kernel: string | null;
   readonly checked: boolean;
+  /** URI of a second kernel that has to give the same bits. */
+  readonly twin?: string | null;
   readonly seed: Seed;
   readonly budget: {
     /** Cases to generate; null: as many as `seconds` stand for. */
@@ -102,6 +105,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     const pool = await runCases(plan, {
       lanes,
       properties: options.properties,
+      always: typeof options.twin === 'string' ? [TWIN] : [],
       caseDeadlineMs: options.caseDeadlineMs,
       // From here on: that a mutant is compiled before the first case takes nothing from the
       // budget.
@@ -155,12 +159,12 @@ interface OpenedKernel {
 
 /** Without --kernel the GPU is tried first; that there is none is no error then. */
 export async function openLane(
-  options: Pick<CampaignOptions, 'kernel' | 'checked' | 'workdir' | 'workerPath'>,
+  options: Pick<CampaignOptions, 'kernel' | 'checked' | 'twin' | 'workdir' | 'workerPath'>,
 ): Promise<OpenResult> {
   const uris = options.kernel === null ? ['cuda:0', 'sim:sm_90'] : [options.kernel];
-  const { checked, workdir, workerPath } = options;
+  const { checked, twin = null, workdir, workerPath } = options;
   const path = workerPath === undefined ? {} : { workerPath };
-  const open = (uri: string) => Lane.open({ uri, checked, workdir, slot: 0, ...path });
+  const open = (uri: string) => Lane.open({ uri, checked, twin, workdir, slot: 0, ...path });
   for (const uri of uris.slice(0, -1)) {
     const opened = await open(uri);
     if (opened.kind === 'open') return { ...opened, kernel: uri };

@@ -76,7 +76,7 @@ export function planCases(options: PlanOptions): Plan {
  * taken from the clock would make the set of cases depend on the machine. Set so that a planned
  * minute takes about 40 s on two cores of 2.1 GHz.
  */
-const RATES = { device: 20, emulated: 3, checked: 1 } as const;
+const RATES = { device: 4, emulated: 1, checked: 0.4 } as const;
 
 export function casesFor(seconds: number, workers: number, capabilities: Capabilities): number {
   const kind = !capabilities.emulated ? 'device' : capabilities.checked ? 'checked' : 'emulated';

@@ -28,6 +28,8 @@ export interface Breakage {
 export interface PoolOptions {
   readonly lanes: readonly Lane[];
   readonly properties: readonly string[] | null;
+  /** Judged on every case beside what its name chooses. */
+  readonly always: readonly string[];
   readonly caseDeadlineMs: number;
   /** By `now`; null: the plan is run to its end. */
   readonly stopAt: number | null;
@@ -80,10 +82,10 @@ function stopOf(progress: Progress, interrupt: AbortSignal): PoolResult['stopped
 /** Stored cases are judged by everything, generated ones by what their name chooses. */
 function namesFor(
   { origin, case: c }: PlannedCase,
-  names: readonly string[] | null,
+  { properties: names, always }: Pick<PoolOptions, 'properties' | 'always'>,
 ): readonly string[] | null {
   if (names !== null || origin !== 'generated') return names;
-  return propertiesFor(c).map(({ name }) => name);
+  return [...propertiesFor(c).map(({ name }) => name), ...always];
 }
 
 async function runLane(
@@ -101,7 +103,7 @@ async function runLane(
     }
     const planned = plan.at(progress.next++);
     const deadlineMs = Math.min(options.caseDeadlineMs, remaining() + GRACE_MS);
-    const names = namesFor(planned, options.properties);
+    const names = namesFor(planned, options);
     const outcome = await outcomeOf(lane, planned.case, names, deadlineMs);
     if (options.interrupt.aborted) return;
     if (outcome.kind === 'lost') {

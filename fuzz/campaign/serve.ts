@@ -8,6 +8,8 @@ import { Worker } from 'node:worker_threads';
 import { properties } from '../../properties/index.js';
 import type { Kernel } from '../../properties/kernel.js';
 import type { TensorSource } from '../../properties/materialize.js';
+import type { Property } from '../../properties/property.js';
+import { twinOf } from '../../properties/twin.js';
 import type { KernelListing, OpenResult } from '../kernels/open.js';
 import { judgeCase } from './judge.js';
 import type { FromWorker, ToWorker } from './protocol.js';
@@ -22,12 +24,18 @@ export interface Kernels {
 export function serve(kernels: Kernels): void {
   endWithParent();
   let kernel: Kernel | null = null;
+  let known: readonly Property[] = properties;
   process.on('message', (message: ToWorker) => {
     if (message.kind === 'list') {
       send({ kind: 'listing', kernels: kernels.list() });
     } else if (message.kind === 'open') {
       const opened = openSafely(kernels, message);
-      if (opened.kind === 'kernel') {
+      const twin =
+        message.twin === null ? null : openSafely(kernels, { ...message, uri: message.twin });
+      if (twin?.kind === 'error') {
+        send({ kind: 'not-opened', exitCode: twin.exitCode, message: `--twin: ${twin.message}` });
+      } else if (opened.kind === 'kernel') {
+        if (twin !== null) known = [...properties, twinOf(twin.kernel)];
         ({ kernel } = opened);
         const { device, capabilities } = opened.kernel;
         send({ kind: 'hello', device, capabilities });
@@ -37,7 +45,7 @@ export function serve(kernels: Kernels): void {
     } else {
       if (kernel === null) throw new Error('a case came before the kernel was opened');
       const names = message.properties;
-      const chosen = properties.filter((p) => names === null || names.includes(p.name));
+      const chosen = known.filter((p) => names === null || names.includes(p.name));
       const result = judgeCase(kernel, message.case, kernels.source, chosen);
       send({ ...result, id: message.id });
     }

@@ -23,6 +23,8 @@ const WORKER_PATH = fileURLToPath(new URL('./worker.js', import.meta.url));
 export interface WorkerOptions {
   readonly uri: string;
   readonly checked: boolean;
+  /** A second kernel that has to give the same bits. */
+  readonly twin?: string | null;
   readonly workdir: Workdir;
   /** Number of this worker, the name of its pending file. */
   readonly slot: number;
@@ -72,7 +74,8 @@ export class WorkerProcess {
   /** Starts a process and lets it open the kernel. */
   static async open(options: WorkerOptions): Promise<OpenWorkerResult> {
     const worker = WorkerProcess.start(options);
-    const message: ToWorker = { kind: 'open', uri: options.uri, checked: options.checked };
+    const { uri, checked, twin = null } = options;
+    const message: ToWorker = { kind: 'open', uri, checked, twin };
     const reply = await worker.ask(message, OPEN_DEADLINE_MS);
     if (reply.kind === 'message' && reply.message.kind === 'hello') {
       const { device, capabilities } = reply.message;

@@ -1,8 +1,9 @@
 // arguments.ts - values of command-line options: parsed once, here, with one sentence for each
 // mistake.
 
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { basename, relative } from 'node:path';
+import { basename, dirname, relative } from 'node:path';
 import { headCommit } from '../campaign/package-root.js';
 import { parseSeed, type Seed } from '../campaign/seed.js';
 import { Workdir } from '../campaign/workdir.js';
@@ -54,6 +55,19 @@ export function workdirFrom(path: string): Workdir {
   return opened.workdir;
 }
 
+/** A report that could not be written is refused before anything runs. */
+export function reportPath(option: string, path: string | undefined): string | undefined {
+  if (path === undefined) return path;
+  const folder = statSync(dirname(path), { throwIfNoEntry: false });
+  if (folder?.isDirectory() !== true) {
+    throw new UsageError(`${option}: ${dirname(path)} is not a folder, ${path} needs one`);
+  }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
+    throw new UsageError(`${option}: ${path} is a folder, the path of a file is required`);
+  }
+  return path;
+}
+
 /** Names of properties, checked; null: all of them. */
 export function propertiesFrom(
   names: readonly string[],
@@ -75,8 +89,9 @@ export function commandLine(...words: string[]): string {
   return [...program, ...words].map(quoted).join(' ');
 }
 
-export function replayCommand(path: string, kernel: string): string {
-  return commandLine('replay', path, '--kernel', kernel);
+export function replayCommand(path: string, kernel: string, twin?: string): string {
+  const beside = twin === undefined ? [] : ['--twin', twin];
+  return commandLine('replay', path, '--kernel', kernel, ...beside);
 }
 
 function quoted(word: string): string {

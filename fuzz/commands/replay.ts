@@ -15,6 +15,7 @@ import { interruptSignal } from './interrupt.js';
 export interface ReplayFlags {
   kernel?: string;
   checked: boolean;
+  twin?: string;
   property: string[];
   workdir: string;
   deadline: string;
@@ -31,7 +32,12 @@ export async function replay(paths: readonly string[], flags: ReplayFlags): Prom
   const interrupt = interruptSignal();
   const counts = { pass: 0, fail: 0, unsupported: 0, broken: 0 };
   for (const [kernel, cases] of byKernel(stored, flags.kernel)) {
-    const opened = await openLane({ kernel, checked: flags.checked, workdir });
+    const opened = await openLane({
+      kernel,
+      checked: flags.checked,
+      twin: flags.twin ?? null,
+      workdir,
+    });
     if (opened.kind === 'error') return refuse(opened);
     const abort = () => void opened.lane.close();
     interrupt.addEventListener('abort', abort);

@@ -28,6 +28,7 @@ import { interruptSignal } from './interrupt.js';
 export interface ShrinkFlags {
   kernel?: string;
   checked: boolean;
+  twin?: string;
   property: string[];
   time: string;
   findings: string;
@@ -51,7 +52,12 @@ export async function shrink(path: string, flags: ShrinkFlags): Promise<number> 
   const workdir = workdirFrom(flags.workdir);
   const interrupt = interruptSignal();
 
-  const opened = await openLane({ kernel, checked: flags.checked, workdir });
+  const opened = await openLane({
+    kernel,
+    checked: flags.checked,
+    twin: flags.twin ?? null,
+    workdir,
+  });
   if (opened.kind === 'error') {
     tell(`kvproof shrink: ${opened.message}`);
     return opened.exitCode;

@@ -2,6 +2,7 @@
 // number of cases. See fuzz/campaign/campaign.ts for what runs and README.md for the exit codes.
 
 import { properties } from '../../properties/index.js';
+import { TWIN } from '../../properties/twin.js';
 import { type Campaign, type CampaignOptions, runCampaign } from '../campaign/campaign.js';
 import { RUN, RUN_STATEMENT } from '../campaign/outcome.js';
 import type { Plan } from '../campaign/plan.js';
@@ -19,6 +20,7 @@ import {
   parseSeconds,
   propertiesFrom,
   replayCommand,
+  reportPath,
   seedFrom,
   workdirFrom,
   workersFrom,
@@ -38,6 +40,7 @@ export interface VerifyFlags {
   findings: string;
   workdir: string;
   checked: boolean;
+  twin?: string;
   property: string[];
   deadline: string;
   shrinkTime: string;
@@ -45,7 +48,7 @@ export interface VerifyFlags {
 
 export async function verify(flags: VerifyFlags, version: string): Promise<number> {
   const options = optionsFrom(flags);
-  const names = [RUN, ...(options.properties ?? properties.map(({ name }) => name))];
+  const names = [RUN, ...(options.properties ?? namesOf(flags))];
   print(`seed ${options.seed}`);
   tellOrphans(options);
   const progress = new Progress();
@@ -81,10 +84,14 @@ export async function verify(flags: VerifyFlags, version: string): Promise<numbe
 
 function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
   const seconds = parseSeconds('--time', flags.time ?? '60s');
-  const known = properties.map(({ name }) => name);
+  reportPath('--json', flags.json);
+  reportPath('--junit', flags.junit);
+  reportPath('--sarif', flags.sarif);
+  const known = namesOf(flags);
   return {
     kernel: flags.kernel ?? null,
     checked: flags.checked,
+    twin: flags.twin ?? null,
     seed: seedFrom(flags.seed),
     budget: {
       generated: flags.runs === undefined ? null : parseCount('--runs', flags.runs, 100_000_000),
@@ -98,9 +105,14 @@ function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
     properties: propertiesFrom(flags.property, known),
     caseDeadlineMs: 1000 * parseSeconds('--deadline', flags.deadline),
     shrinkMs: 1000 * parseSeconds('--shrink-time', flags.shrinkTime),
-    replayCommand,
+    replayCommand: (path, kernel) => replayCommand(path, kernel, flags.twin),
     interrupt: interruptSignal(),
   };
+}
+
+/** Every property that may be asked for; a twin has one of its own. */
+function namesOf({ twin }: VerifyFlags): string[] {
+  return [...properties.map(({ name }) => name), ...(twin === undefined ? [] : [TWIN])];
 }
 
 /** 0 nothing found, 1 findings, 3 the run says nothing, 4 the device was lost. */
