@@ -196,16 +196,17 @@ class Build {
     return { kind: 'built', path };
   }
 
-  private flags(): readonly string[] {
+  /** Host code (.cpp) is never instrumented: the checks watch kernels, and only their runtime is linked. */
+  private flags(source: string): readonly string[] {
     const { flags, checkedFlags } = this.description;
-    return this.checked ? [...flags, ...checkedFlags] : flags;
+    return this.checked && !source.endsWith('.cpp') ? [...flags, ...checkedFlags] : flags;
   }
 
   private objectHash({ source, files }: Unit): string {
     const { compiler, compilerVersion } = this.description;
     const sorted = [...files].sort(([a], [b]) => (a < b ? -1 : 1));
     return hashOf([
-      JSON.stringify([compiler, compilerVersion, this.flags(), source]),
+      JSON.stringify([compiler, compilerVersion, this.flags(source), source]),
       JSON.stringify(sorted),
     ]);
   }
@@ -221,7 +222,7 @@ class Build {
     // Reports of the emulator name files as in the package, not as in this copy.
     const prefix = `-ffile-prefix-map=${copy}/=`;
     const compiled = `${copy}.o`;
-    this.run([...this.flags(), prefix, '-c', join(copy, source), '-o', compiled]);
+    this.run([...this.flags(source), prefix, '-c', join(copy, source), '-o', compiled]);
     renameSync(compiled, path);
     return path;
   }
