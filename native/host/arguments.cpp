@@ -1,3 +1,5 @@
+// arguments.cpp - reads JavaScript arguments: every number, string and array is checked for type,
+// range and size before anything native sees it, and a wrong one is one sentence.
 #include "arguments.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+// buffers.cpp - device buffers between redzones: poisoned before a run, compared after it. No
+// arithmetic on values.
 #include "buffers.h"
 
 #include <algorithm>

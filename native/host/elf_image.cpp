@@ -1,3 +1,5 @@
+// elf_image.cpp - looks into a file before the loader does, so that what is no shared library of
+// this machine is refused with a sentence and runs no code.
 #include "elf_image.h"
 
 #include <elf.h>

@@ -1,3 +1,4 @@
+// library.cpp - opens a kernel library and checks its interface: symbol, version, every function.
 #include "library.h"
 
 #include <dlfcn.h>

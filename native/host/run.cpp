@@ -1,3 +1,4 @@
+// run.cpp - one run of a case: buffers, inputs, quantize, decode, and what was written where.
 #include "run.h"
 
 namespace kvproof {
