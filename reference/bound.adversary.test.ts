@@ -53,7 +53,7 @@ function useOn(kernel: Kernel, kind: Kind, tokens: number, seed: number): Use {
   return boundUse(result, 0, row, channels);
 }
 
-/** Errs upwards for weights above 2^-4 and downwards below: tilts the output, not only its scale. */
+/** Errs upwards for weights above 2^-4 and downwards below: tilts the output, not its scale. */
 function tilted(draw: Draw): Ex2 {
   const [up, down] = [faultyEx2(draw, 1), faultyEx2(draw, -1)];
   return (x) => (x > -4 ? up(x) : down(x));

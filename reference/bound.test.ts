@@ -1,5 +1,5 @@
-// Tests of bound.ts: simulated right kernels stay within the bound, whatever the distribution, format
-// and length; wrong results do not; what is no number never does. bound.adversary.test.ts attacks
+// Tests of bound.ts: simulated right kernels stay within it, whatever distribution, format and
+// length; wrong results do not; what is no number never does. bound.adversary.test.ts attacks
 // the bound from within its contract, bound.cost.test.ts counts its work.
 import { describe, expect, it } from 'vitest';
 import { attend } from './attention.js';
@@ -41,6 +41,14 @@ function declared(architecture: Architecture, operands: Arithmetic['operands']):
 
 const cases = schemes.flatMap((scheme) => lengths.map((tokens) => ({ scheme, tokens })));
 
+/**
+ * Time allows half of the cases for a kind and a kernel. A kind meets every scheme and every length
+ * (an odd number of them, so that halves mix), and its neighbour among the kinds meets the rest.
+ */
+function isTurn(kind: Kind, i: number): boolean {
+  return (kinds.indexOf(kind) + i) % 2 === 0;
+}
+
 /** Row `row` of `result` admits what a kernel computed for `channels`. */
 function expectWithin(result: BoundResult, row: number, simulated: SimulatedRow, label: string) {
   const use = boundUse(result, row, simulated, channels);
@@ -60,29 +68,38 @@ function boundOf(a: Attack, arithmetic: Arithmetic): BoundResult {
   return boundL1(a.problem, a.softmaxScale, a.q, [a.head], arithmetic);
 }
 
+/** The only kind of case in which a folding kernel's row may be guarded. */
+const widestChain = { kind: 'outlier channel', architecture: 'sm_80', bits: 2 };
+
 describe.each(kinds)('a right kernel stays within the bound: %s', (kind) => {
   it('folded', () => {
     cases.forEach(({ scheme, tokens }, i) => {
+      if (!isTurn(kind, i)) return;
       const draw = draws(100 + i);
       const a = attack(kind, scheme, tokens, draw);
-      const architecture = architectures[i % 2];
+      const architecture = architectures[(i >> 1) % 2];
       const result = boundOf(a, declared(architecture, 'folded'));
       const schedule = {
         model: dotModel(architecture),
         ex2: faultyEx2(draw, 0),
         warps: 1 + (i % 3),
-        splits: 1 + (i % 2),
+        splits: 1 + ((i >> 2) % 2),
       };
       const row = simulateFolded(schedule, a.head, a.softmaxScale, f64Array(a.q), channels);
-      expect(result.guarded[0]).toBe(0);
+      if (result.guarded[0] === 1) {
+        // Codes align 2^10 above their value, and with sm_80's 24 bits an outlier's lost bits can
+        // move the weights by more than guardLimit. Nothing is claimed then, and nowhere else.
+        expect({ kind, architecture, bits: scheme.bits }).toEqual(widestChain);
+        expectGuarded(result, 0, result.output);
+        return;
+      }
       expectWithin(result, 0, row, `${scheme.bits} bits, group ${scheme.group}, ${tokens} tokens`);
     });
   });
 
   it('dequantizing, by one rounding or by two', () => {
-    const odd = kinds.indexOf(kind) % 2; // the slower simulation: kinds take turns with the cases
     cases.forEach(({ scheme, tokens }, i) => {
-      if (i % 2 !== odd) return;
+      if (!isTurn(kind, i + 1)) return;
       const draw = draws(200 + i);
       const a = attack(kind, scheme, tokens, draw);
       // At full size the largest code times its scale leaves fp16, and the row is guarded (below).

@@ -196,7 +196,10 @@ class Build {
     return { kind: 'built', path };
   }
 
-  /** Host code (.cpp) is never instrumented: the checks watch kernels, and only their runtime is linked. */
+  /**
+   * Host code (.cpp) is never instrumented: the checks watch kernels, and only their runtime is
+   * linked.
+   */
   private flags(source: string): readonly string[] {
     const { flags, checkedFlags } = this.description;
     return this.checked && !source.endsWith('.cpp') ? [...flags, ...checkedFlags] : flags;

@@ -1,8 +1,10 @@
-// hostile_calls.mjs ADDON LIBRARY SEED CALLS - calls every function of the addon with arguments that nobody
-// should pass, and prints {calls, threw, returned, sentences} as JSON if the process is still alive.
+// hostile_calls.mjs ADDON LIBRARY SEED CALLS - calls every function of the addon with arguments
+// that nobody should pass, and prints {calls, threw, returned, sentences} as JSON if the process is
+// still alive.
 //
-// Arguments are right ones with some parts replaced: other types, extreme numbers, wrong typed arrays,
-// detached and shrunk buffers, proxies, getters that throw, close the handle or detach the inputs.
+// Arguments are right ones with some parts replaced: other types, extreme numbers, wrong typed
+// arrays, detached and shrunk buffers, proxies, getters that throw, close the handle or detach the
+// inputs.
 import { createRequire } from 'node:module';
 import fc from 'fast-check';
 
