@@ -1,5 +1,5 @@
-// The addon under arguments that nobody should pass: in a process of its own, against a library that
-// does what it is told. No call may end the process, and each refusal is one sentence.
+// The addon under arguments that nobody should pass: in a process of its own, against a library
+// that does what it is told. No call may end the process, and each refusal is one sentence.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
