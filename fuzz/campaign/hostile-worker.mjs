@@ -3,7 +3,7 @@
 //
 //   hostile:MODE[@TOKENS][?FILE]   misbehaves on cases with a request of at least TOKENS tokens
 //   ?FILE                          only while FILE does not exist; it is made by the first
-//   misbehaviour
+//                                  misbehaviour
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { codeLmSource } from '../../dist/fuzz/campaign/code-lm.js';

@@ -1,11 +1,11 @@
 // uri.ts - kernel URIs: what each form means, and one sentence for a text that is none of them.
 //
-//   sim:sm_80  sim:sm_89  sim:sm_90   our kernels on the emulator, with the arithmetic of that
-//   architecture cuda:N                            our kernels on CUDA device N
-//   lib:PATH                          a shared library of the user that follows
-//   native/plugin/kernel_abi.h ref:                              the TypeScript reference
-//   mutant:ID                         a seeded bug: native/mutants/ID.json, or the mutant file at
-//   path ID
+//   sim:sm_80, sim:sm_89, sim:sm_90   our kernels on the emulator, with that architecture's
+//                                     arithmetic
+//   cuda:N                            our kernels on CUDA device N
+//   lib:PATH                          a shared library with the interface of kernel_abi.h
+//   ref:                              the TypeScript reference
+//   mutant:ID                         a seeded bug: native/mutants/ID.json, or a mutant file's path
 //
 // Parsing touches neither disk nor device.
 

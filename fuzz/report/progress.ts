@@ -1,6 +1,5 @@
-// progress.ts - what a run says while it runs: one line that is redrawn on a terminal (at most
-// every
-// 200 ms), one line every 5 s in a log. It goes to the error output and is never part of a result.
+// progress.ts - what a run says while it runs: one line that is redrawn on a terminal, at most every
+// 200 ms, or one line every 5 s in a log. It goes to the error output, never into a result.
 
 import { tell } from './writer.js';
 

@@ -1,9 +1,10 @@
 // addon.cpp - the JavaScript surface of the host: glue only.
 //
-//   open(path, {ordinal, sm})            -> {kind: 'opened', handle} | {kind: 'no-device' |
-//   'no-library', message} describe(handle)                     -> {name, capabilities, device,
-//   emulated, checked} supports(handle, problem)            -> null, or the kernel's reason
-//   run(handle, problem, inputs, options) -> {kind, ...}, see run.h
+//   open(path, {ordinal, sm})              -> {kind: 'opened', handle}, or
+//                                             {kind: 'no-device' | 'no-library', message}
+//   describe(handle)                       -> {name, capabilities, device, emulated, checked}
+//   supports(handle, problem)              -> null, or the kernel's reason
+//   run(handle, problem, inputs, options)  -> {kind, ...}, see run.h
 //   close(handle)
 //
 // A handle is a number, since a number cannot be forged into a pointer. Wrong arguments throw an

@@ -1,9 +1,8 @@
 // run.h - one run of a kernel on one problem: quantize, decode, and everything that can be said
 // about them.
 //
-//   configure -> supports -> sizes -> allocate, poison -> quantize -> synchronize -> decode ->
-//   synchronize
-//   -> emulator reports -> read back, compare
+//   configure -> supports -> sizes -> allocate, poison -> quantize -> synchronize -> decode
+//   -> synchronize -> emulator reports -> read back, compare
 //
 // No arithmetic on tensors: the outputs are handed over as the kernel left them. A run never throws
 // for what a kernel does; the outcome says where it ended.

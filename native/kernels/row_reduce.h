@@ -1,6 +1,5 @@
-// row_reduce.h - reductions over the eight lanes of a warp that hold one column of a fragment:
-// lanes g
-// * 4 + c with equal c. The result is the same in all eight.
+// row_reduce.h - reductions over the eight lanes of a warp that hold one column of a fragment: the
+// lanes g * 4 + c with equal c. The result is the same in all eight.
 #pragma once
 #include "../simt/device.h"
 

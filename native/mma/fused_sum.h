@@ -5,7 +5,7 @@
 //   2. NaN, Inf * 0 or Inf of both signs give the canonical NaN; otherwise an Inf keeps its sign.
 //   3. A product has the exponent e(a) + e(b), NOT normalised: its significand lies in [1, 4).
 //   4. E = the largest exponent of all nonzero products and of a nonzero c, at least
-//   exponent_floor.
+//      exponent_floor.
 //   5. Every term is cut toward zero to a multiple of 2^(E - F), then all are added exactly.
 //   6. The sum is rounded once: toward zero to f32 (overflow gives Inf), to nearest even to f16.
 //      A sum that rounds to zero is +0.

@@ -6,11 +6,11 @@
  *
  * Rules of the interface
  *  - Every function that can fail returns a kvp_status and writes one sentence to err (where, what
- * was found, what is required), always NUL-terminated, never longer than err_bytes. A failing call
- *    touches no buffer.
+ *    was found, what is required), always NUL-terminated, never longer than err_bytes. A failing
+ *    call touches no buffer.
  *  - The host allocates every buffer, by the sizes that sizes() reports, in the memory that
- * `memory` describes. A kernel writes its outputs and its workspace and nothing else, and never
- * frees.
+ *    `memory` describes. A kernel writes its outputs and its workspace and nothing else, and never
+ *    frees.
  *  - "unsupported" is decided by supports(), before anything runs, never guessed from a message.
  *  - launches are asynchronous on `stream`; the host calls memory->synchronize() before it reads.
  */

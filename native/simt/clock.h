@@ -14,9 +14,8 @@
 //
 // Four things travel with a clock wherever it goes:
 //   fenced     what a fence.proxy.async has made visible to bulk copies: the clock of the thread
-//   that
-//              executed it, at that moment. A bulk copy is ordered after a plain write only if the
-//              write is in there (PTX ISA, "Async proxy").
+//              that executed it, at that moment. A bulk copy is ordered after a plain write only if
+//              the write is in there (PTX ISA, "Async proxy").
 //   released   the same for a __threadfence: what an atomic from here on hands to other blocks
 //   pending    what atomics have read and the next __threadfence makes known
 //   blocks     what is known of earlier blocks of the launch

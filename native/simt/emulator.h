@@ -3,8 +3,7 @@
 // An emulated kernel's kvp_kernel points at these two tables and needs nothing else of the
 // emulator.
 //   memory    allocations between redzones; writes mark bytes initialised; synchronize() returns
-//   the
-//             error that abandoned a block, if one did, until reset() or configure()
+//             the error that abandoned a block, if one did, until reset() or configure()
 //   emulator  schedule and architecture of the next launches, and what the checks saw
 // Nothing here ends the process: a wrong argument is a status, a misuse by the kernel a report.
 #pragma once

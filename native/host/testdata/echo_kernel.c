@@ -2,8 +2,10 @@
  *
  * It computes nothing: quantize copies k and v into the cache and the tails into the residual
  * windows, decode copies q to the output and the KV length to lse. So a test knows every byte that
- * has to arrive. -DFAULT=NAME   one of the faults below, e.g. -DFAULT=ABORT_IN_DECODE -DEMULATED
- * with a memory table and an emulator table: its one report repeats the schedule
+ * has to arrive.
+ *   -DFAULT=NAME                  one of the faults below, e.g. -DFAULT=ABORT_IN_DECODE
+ *   -DEMULATED                    with a memory and an emulator table: its one report repeats the
+ *                                 schedule
  *   -Dkvproof_kernel=other_name   a library without the required symbol
  * Compiled by fuzz/kernels tests with the C compiler of the machine; never part of the product.
  */
