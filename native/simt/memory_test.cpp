@@ -232,10 +232,6 @@ using test::shape;
 using test::twins;
 using test::words;
 
-#define TWINS(what, kind, kernel, shape, ...)                             \
-  twins(                                                                  \
-      what, kind, [] { dev::launch(kernel<false>, shape, __VA_ARGS__); }, \
-      [] { dev::launch(kernel<true>, shape, __VA_ARGS__); })
 #define OUT words(64, "out")
 #define IN test::counting(32, "in")
 

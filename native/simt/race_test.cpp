@@ -310,11 +310,6 @@ using test::shape;
 using test::twins;
 using test::words;
 
-// A pair of launches of kernel<false> and kernel<true>.
-#define TWINS(what, kind, kernel, shape, ...)                             \
-  twins(                                                                  \
-      what, kind, [] { dev::launch(kernel<false>, shape, __VA_ARGS__); }, \
-      [] { dev::launch(kernel<true>, shape, __VA_ARGS__); })
 #define OUT words(512, "out")
 #define IN test::counting(256, "in")
 

@@ -37,3 +37,9 @@ inline dev::Launch shape(uint32_t threads, uint32_t blocks = 1, uint32_t smem_by
 }
 
 }  // namespace test
+
+// twins() of the launches of kernel<false>, the wrong one, and kernel<true>.
+#define TWINS(what, kind, kernel, shape, ...)                             \
+  test::twins(                                                            \
+      what, kind, [] { dev::launch(kernel<false>, shape, __VA_ARGS__); }, \
+      [] { dev::launch(kernel<true>, shape, __VA_ARGS__); })
