@@ -3,20 +3,16 @@
 // surroundings: another place in the batch, another schedule, another neighbour. Each names the
 // property that exists to see it. What is wrong on every case is in spoiled-kernel.ts.
 
-import { attend } from '../reference/attention.js';
-import { readCache } from '../reference/cache.js';
-import { f16FromF64, f64FromF16 } from '../reference/format.js';
+import { f64FromF16 } from '../reference/format.js';
 import type { Case } from './case.js';
-import type { Capabilities, Inputs, Kernel, Ran, RunOptions, RunResult } from './kernel.js';
-import { attendTampered } from './spoiled-kernel.js';
-
-export type Flaw = (c: Case, inputs: Inputs, ran: Ran, options: RunOptions) => Ran;
+import type { Capabilities, Inputs, Kernel, Ran } from './kernel.js';
+import { attendTampered, ChangedKernel, type Spoil } from './spoiled-kernel.js';
 
 export interface PlantedFlaw {
   readonly story: string;
   readonly property: string;
   /** A fresh flaw; some remember what ran before. */
-  readonly plant: () => Flaw;
+  readonly plant: () => Spoil;
   /** Cases on which the property must see it. */
   readonly shows: (c: Case) => boolean;
   /** Smallest share of those cases; below 1 where the property draws what it does. */
@@ -45,15 +41,10 @@ function nudged(c: Case, ran: Ran, chosen: (request: number, head: number) => bo
 
 const withNan = (ran: Ran): Ran => ({ ...ran, output: ran.output.map(() => NAN) });
 
-function attendAgain(c: Case, inputs: Inputs, ran: Ran, softmaxScale: number): Ran {
-  const heads = readCache(c.problem, c.scheme, ran.cache, ran.kResidual, ran.vResidual);
-  const { output, lse } = attend(c.problem, softmaxScale, inputs.q, heads);
-  return {
-    ...ran,
-    output: Uint16Array.from(output, f16FromF64),
-    lse: Float32Array.from(lse),
-  };
-}
+const withScale = (c: Case, softmaxScale: number): Case => ({
+  ...c,
+  options: { ...c.options, softmaxScale },
+});
 
 /** Whether the last token of a request has the largest score of some query head. */
 function lastTokenWins(c: Case, { q, k }: Inputs): boolean {
@@ -148,7 +139,8 @@ const ofOptions: readonly PlantedFlaw[] = [
   {
     story: 'the softmax scale is the default one, whatever the option says',
     property: 'query-scale',
-    plant: () => (c, inputs, ran) => attendAgain(c, inputs, ran, 1 / Math.sqrt(128)),
+    plant: () => (c, inputs, ran) =>
+      attendTampered(withScale(c, 1 / Math.sqrt(128)), inputs, ran, () => {}),
     shows: (c) => isLively(c) && c.problem.tokens.some((n) => n > 1),
     share: 0.3,
   },
@@ -254,32 +246,8 @@ export const FLAWS: readonly PlantedFlaw[] = [
   ...ofNumbers,
 ];
 
-export class FlawedKernel implements Kernel {
-  readonly uri: string;
-  readonly device: Kernel['device'];
-  readonly capabilities: Capabilities;
-  private readonly flaw: Flaw;
-
-  constructor(
-    private readonly right: Kernel,
-    { property, plant, capabilities }: PlantedFlaw,
-  ) {
-    this.uri = `flawed:${property}`;
-    this.device = right.device;
-    this.capabilities = { ...right.capabilities, ...capabilities };
-    this.flaw = plant();
-  }
-
-  supports(c: Case): string | null {
-    return this.right.supports(c);
-  }
-
-  run(c: Case, inputs: Inputs, options: RunOptions): RunResult {
-    const ran = this.right.run(c, inputs, options);
-    return ran.kind === 'ran' ? this.flaw(c, inputs, ran, options) : ran;
-  }
-
-  close(): void {
-    this.right.close();
+export class FlawedKernel extends ChangedKernel {
+  constructor(right: Kernel, { property, plant, capabilities }: PlantedFlaw) {
+    super(right, `flawed:${property}`, plant(), capabilities);
   }
 }

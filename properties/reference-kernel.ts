@@ -41,11 +41,15 @@ export function referenceCapabilities(arithmetic: Arithmetic | null): Capabiliti
 
 export class ReferenceKernel implements Kernel {
   readonly uri = 'ref:';
-  readonly device = { name: 'float64', sm: 'none', driver: 'none' };
+  readonly device = { name: 'TypeScript reference', sm: 'float64', driver: 'none' };
   readonly capabilities: Capabilities;
 
-  constructor(arithmetic: Arithmetic | null = tightest) {
-    this.capabilities = referenceCapabilities(arithmetic);
+  /** declared: capabilities that differ from the usual ones. */
+  constructor(
+    arithmetic: Arithmetic | null = tightest,
+    declared: Pick<Partial<Capabilities>, 'tokensMax' | 'headsPerKvMax' | 'tiles'> = {},
+  ) {
+    this.capabilities = { ...referenceCapabilities(arithmetic), ...declared };
   }
 
   supports({ problem, scheme }: Case): string | null {

@@ -1,22 +1,27 @@
 // same-bits: two runs of one case compared byte for byte, wherever a byte must be defined. For
 // relations in which nothing but the surroundings changes: schedule, poison, history.
 
-import { definedRegions } from './defined-bytes.js';
+import { type DefinedRegion, definedRegions } from './defined-bytes.js';
 import type { Ran } from './kernel.js';
 import type { Judgement, Verdict } from './property.js';
 
-/** `what` says in two or three words how the second run differs, e.g. "in the second run". */
+/**
+ * `what` says in two or three words how the second run differs, e.g. "in the second run";
+ * `included`: the buffers that are compared.
+ */
 export function sameBits(
   property: string,
   judgement: Judgement,
   first: Ran,
   second: Ran,
   what: string,
+  included: (buffer: DefinedRegion['buffer']) => boolean = () => true,
 ): Verdict {
   const { problem } = judgement.case;
   const others = definedRegions(problem, second);
   let elements = 0;
   for (const [i, { buffer, offset, bytes }] of definedRegions(problem, first).entries()) {
+    if (!included(buffer)) continue;
     const other = others[i].bytes;
     const at = bytes.findIndex((byte, place) => byte !== other[place]);
     if (at !== -1) {

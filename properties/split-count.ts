@@ -7,10 +7,13 @@ import { packedTokens } from '../reference/cache.js';
 import { recordTokens } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
 import type { Case } from './case.js';
-import { definedRegions } from './defined-bytes.js';
+import type { DefinedRegion } from './defined-bytes.js';
 import { below, type Key } from './generator.js';
 import { LIMITS } from './parse-case.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { sameBits } from './same-bits.js';
+
+type Buffer = DefinedRegion['buffer'];
 
 /** None, few, as many as records, one more, and more than any record needs. */
 function otherSplits({ problem, options }: Case, key: Key): number {
@@ -37,18 +40,10 @@ export const splitCount: Property = {
     const second = judgement.run(judgement.inputs, { splits });
     if (second.kind === 'failed') return second.verdict;
     const { run, bound } = reference.value;
-    const others = definedRegions(c.problem, second.value);
-    for (const [i, { buffer, offset, bytes }] of definedRegions(c.problem, run).entries()) {
-      if (buffer === 'output' || buffer === 'lse') continue;
-      const at = bytes.findIndex((byte, place) => byte !== others[i].bytes[place]);
-      if (at === -1) continue;
-      const found = `${others[i].bytes[at]} at byte ${offset + at} with ${splits} splits`;
-      return {
-        kind: 'fail',
-        signature: `split-count/${buffer}`,
-        message: `${buffer}: found ${found}, required ${bytes[at]} as with ${c.options.splits}`,
-      };
-    }
+    const isStored = (buffer: Buffer) => buffer !== 'output' && buffer !== 'lse';
+    const what = `with ${splits} splits in place of ${c.options.splits}`;
+    const stored = sameBits('split-count', judgement, run, second.value, what, isStored);
+    if (stored.kind === 'fail') return stored;
     const { output, lse } = second.value;
     return verdictOf('split-count', accept(c.problem, bound, output, lse));
   },

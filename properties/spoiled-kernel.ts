@@ -13,12 +13,15 @@ import { recordTokens } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Kernel, Ran, RunOptions, RunResult } from './kernel.js';
 
+/** What comes out in place of the right result. */
+export type Spoil = (c: Case, inputs: Inputs, ran: Ran, options: RunOptions) => Ran;
+
 export interface Spoiling {
   /** What is wrong, in one clause. */
   readonly story: string;
   /** Cases at which nothing is wrong after all. */
   readonly harmless: (c: Case) => boolean;
-  readonly spoil: (c: Case, inputs: Inputs, ran: Ran, options: RunOptions) => Ran;
+  readonly spoil: Spoil;
 }
 
 const isEmpty = ({ problem }: Case) => problem.tokens.every((n) => n === 0);
@@ -56,7 +59,7 @@ function eachValueParameter(c: Case, cache: Uint8Array, visit: (at: number) => v
   }
 }
 
-const swapHeads: Spoiling['spoil'] = ({ problem }, _inputs, ran) => {
+const swapHeads: Spoil = ({ problem }, _inputs, ran) => {
   const { queryHeads, headSize } = problem;
   const output = ran.output.map((_, i) => {
     const row = Math.floor(i / headSize);
@@ -68,7 +71,7 @@ const swapHeads: Spoiling['spoil'] = ({ problem }, _inputs, ran) => {
 };
 
 /** The last row keeps its poison. */
-const unwritten: Spoiling['spoil'] = ({ problem }, _inputs, ran, { poison }) => {
+const unwritten: Spoil = ({ problem }, _inputs, ran, { poison }) => {
   const output = ran.output.slice();
   output.fill(poison * 0x101, output.length - problem.headSize);
   return { ...ran, output };
@@ -164,18 +167,19 @@ export const SPOILINGS: Readonly<Record<string, Spoiling>> = {
   },
 };
 
-export class SpoiledKernel implements Kernel {
-  readonly uri: string;
+/** Another kernel with its results changed, and with other capabilities where some are given. */
+export class ChangedKernel implements Kernel {
   readonly device: Kernel['device'];
   readonly capabilities: Capabilities;
 
   constructor(
     private readonly right: Kernel,
-    readonly name: string,
+    readonly uri: string,
+    private readonly change: Spoil,
+    capabilities: Partial<Capabilities> = {},
   ) {
-    this.uri = `spoiled:${name}`;
     this.device = right.device;
-    this.capabilities = right.capabilities;
+    this.capabilities = { ...right.capabilities, ...capabilities };
   }
 
   supports(c: Case): string | null {
@@ -184,10 +188,16 @@ export class SpoiledKernel implements Kernel {
 
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult {
     const ran = this.right.run(c, inputs, options);
-    return ran.kind === 'ran' ? SPOILINGS[this.name].spoil(c, inputs, ran, options) : ran;
+    return ran.kind === 'ran' ? this.change(c, inputs, ran, options) : ran;
   }
 
   close(): void {
     this.right.close();
+  }
+}
+
+export class SpoiledKernel extends ChangedKernel {
+  constructor(right: Kernel, name: string) {
+    super(right, `spoiled:${name}`, SPOILINGS[name].spoil);
   }
 }

@@ -2,6 +2,7 @@
 // kernel and its emulation, which promise exactly that. Not in the catalogue of index.ts: it exists
 // for the one twin that a campaign has opened.
 
+import { FIRST_POISON } from './judgement.js';
 import type { Kernel } from './kernel.js';
 import type { Property } from './property.js';
 import { sameBits } from './same-bits.js';
@@ -21,7 +22,7 @@ export function twinOf(twin: Kernel): Property {
       }
       const base = judgement.base();
       if (base.kind === 'failed') return base.verdict;
-      const other = twin.run(c, judgement.inputs, { poison: 0xff });
+      const other = twin.run(c, judgement.inputs, { poison: FIRST_POISON });
       if (other.kind !== 'ran') {
         const message = `${twin.uri}: found ${other.kind} (${other.reason}), required a result`;
         return { kind: 'fail', signature: `${TWIN}/${other.kind}`, message };
