@@ -112,3 +112,15 @@ export function valueParameterPlace(t: HeadTensor, index: number, zero: boolean)
   const column = j % groups;
   return { array: 'params', byte: 4 * (column * t.tokens + row) + 2 * lo, shift: 0 };
 }
+
+/** What the two layouts of BitDecoding share. */
+export const bitdecodingBlocks = {
+  ...bitdecodingArithmetic,
+  source: 'github.com/DD-DuDa/BitDecoding, main e829b5a, csrc/bit_decode/src',
+  bits: [4, 2],
+  shapeError: blockError,
+  arrays: (t: HeadTensor) => ({
+    words: wordBytes(t),
+    params: (4 * t.tokens * t.headSize) / (t.group as number),
+  }),
+} satisfies Partial<FormatDefinition>;

@@ -12,13 +12,11 @@
  * Release builds compile groups of 128 and 32; 64 is the same arithmetic and the same formulas.
  */
 import {
-  bitdecodingArithmetic,
-  blockError,
+  bitdecodingBlocks,
   blockTokens,
   fieldPlace,
   rowPlace,
   valueParameterPlace,
-  wordBytes,
 } from './bitdecoding-arithmetic.js';
 import { defineFormat } from './define-format.js';
 import type { FormatSpec, HeadTensor, Place } from './format-spec.js';
@@ -46,22 +44,15 @@ function parameterPlace(t: HeadTensor, index: number, zero: boolean): Place {
 }
 
 export const bitdecodingKChannel: FormatSpec = defineFormat({
-  ...bitdecodingArithmetic,
+  ...bitdecodingBlocks,
   format: 'bitdecoding-k-channel',
-  source: 'github.com/DD-DuDa/BitDecoding, main e829b5a, csrc/bit_decode/src',
   verified: 'layout derived from the source and from its dequantiser; the original was not run',
-  bits: [4, 2],
   axis: {
     k: 'group consecutive tokens of one channel',
     v: 'group consecutive channels of one token',
   },
   axisOf: { k: 'channel', v: 'token' },
   map: 'field j of word p is K token 32 j + p of a block, V channel 32 j + p (2 bits: 16 j + p)',
-  shapeError: blockError,
-  arrays: (t) => ({
-    words: wordBytes(t),
-    params: (4 * t.tokens * t.headSize) / (t.group as number),
-  }),
   codePlace: (t, token, channel) =>
     t.tensor === 'k' ? keyPlace(t, token, channel) : rowPlace(t, token, channel),
   scalePlace: (t, index) => parameterPlace(t, index, false),

@@ -18,12 +18,10 @@
  * our choice, as the format has no original.
  */
 import {
-  bitdecodingArithmetic,
-  blockError,
+  bitdecodingBlocks,
   fieldPlace,
   rowPlace,
   valueParameterPlace,
-  wordBytes,
 } from './bitdecoding-arithmetic.js';
 import { defineFormat } from './define-format.js';
 import type { FormatSpec, HeadTensor, Place } from './format-spec.js';
@@ -55,24 +53,17 @@ function parameterPlace(t: HeadTensor, index: number, zero: boolean): Place {
 }
 
 export const bitdecodingKTensor: FormatSpec = defineFormat({
-  ...bitdecodingArithmetic,
+  ...bitdecodingBlocks,
   format: 'bitdecoding-k-tensor',
-  source: 'github.com/DD-DuDa/BitDecoding, main e829b5a, csrc/bit_decode/src',
   verified:
     'layout derived from the source and from its dequantiser; the original is compiled in no ' +
     'release and was not run; 2-bit K has no original',
-  bits: [4, 2],
   axis: {
     k: 'group consecutive channels of one token',
     v: 'group consecutive channels of one token',
   },
   axisOf: { k: 'token', v: 'token' },
   map: 'K: field j is token 32 j + r of its block; V: channel 32 j + p (16 j + p at 2 bits)',
-  shapeError: blockError,
-  arrays: (t) => ({
-    words: wordBytes(t),
-    params: (4 * t.tokens * t.headSize) / (t.group as number),
-  }),
   codePlace: (t, token, channel) =>
     isOriginalK(t) ? keyPlace(t, token, channel) : rowPlace(t, token, channel),
   scalePlace: (t, index) => parameterPlace(t, index, false),
