@@ -32,7 +32,7 @@ export interface CampaignOptions {
   readonly kernel: string | null;
   readonly checked: boolean;
   /** URI of a second kernel that has to give the same bits. */
-  readonly twin?: string | null;
+  readonly twin?: string | undefined;
   readonly seed: Seed;
   readonly budget: {
     /** Cases to generate; null: as many as `seconds` stand for. */
@@ -105,7 +105,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     const pool = await runCases(plan, {
       lanes,
       properties: options.properties,
-      always: typeof options.twin === 'string' ? [TWIN] : [],
+      always: options.twin === undefined ? [] : [TWIN],
       caseDeadlineMs: options.caseDeadlineMs,
       // From here on: that a mutant is compiled before the first case takes nothing from the
       // budget.
@@ -162,7 +162,7 @@ export async function openLane(
   options: Pick<CampaignOptions, 'kernel' | 'checked' | 'twin' | 'workdir' | 'workerPath'>,
 ): Promise<OpenResult> {
   const uris = options.kernel === null ? ['cuda:0', 'sim:sm_90'] : [options.kernel];
-  const { checked, twin = null, workdir, workerPath } = options;
+  const { checked, twin, workdir, workerPath } = options;
   const path = workerPath === undefined ? {} : { workerPath };
   const open = (uri: string) => Lane.open({ uri, checked, twin, workdir, slot: 0, ...path });
   for (const uri of uris.slice(0, -1)) {

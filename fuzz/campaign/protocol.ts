@@ -11,7 +11,7 @@ import type { KernelListing } from '../kernels/open.js';
 
 export type ToWorker =
   /** The first message, and the only one of its kind in the life of a process. */
-  | { kind: 'open'; uri: string; checked: boolean; twin: string | null }
+  | { kind: 'open'; uri: string; checked: boolean; twin: string | undefined }
   /** properties: names of those to judge, in the order of the catalogue; null: all. */
   | { kind: 'judge'; id: number; case: Case; properties: readonly string[] | null }
   | { kind: 'list' };

@@ -31,7 +31,7 @@ export function serve(kernels: Kernels): void {
     } else if (message.kind === 'open') {
       const opened = openSafely(kernels, message);
       const twin =
-        message.twin === null ? null : openSafely(kernels, { ...message, uri: message.twin });
+        message.twin === undefined ? null : openSafely(kernels, { ...message, uri: message.twin });
       if (twin?.kind === 'error') {
         send({ kind: 'not-opened', exitCode: twin.exitCode, message: `--twin: ${twin.message}` });
       } else if (opened.kind === 'kernel') {

@@ -24,7 +24,7 @@ export interface WorkerOptions {
   readonly uri: string;
   readonly checked: boolean;
   /** A second kernel that has to give the same bits. */
-  readonly twin?: string | null;
+  readonly twin?: string | undefined;
   readonly workdir: Workdir;
   /** Number of this worker, the name of its pending file. */
   readonly slot: number;
@@ -74,7 +74,7 @@ export class WorkerProcess {
   /** Starts a process and lets it open the kernel. */
   static async open(options: WorkerOptions): Promise<OpenWorkerResult> {
     const worker = WorkerProcess.start(options);
-    const { uri, checked, twin = null } = options;
+    const { uri, checked, twin } = options;
     const message: ToWorker = { kind: 'open', uri, checked, twin };
     const reply = await worker.ask(message, OPEN_DEADLINE_MS);
     if (reply.kind === 'message' && reply.message.kind === 'hello') {

@@ -4,6 +4,8 @@
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, relative } from 'node:path';
+import { properties } from '../../properties/index.js';
+import { TWIN } from '../../properties/twin.js';
 import { headCommit } from '../campaign/package-root.js';
 import { parseSeed, type Seed } from '../campaign/seed.js';
 import { Workdir } from '../campaign/workdir.js';
@@ -68,11 +70,17 @@ export function reportPath(option: string, path: string | undefined): string | u
   return path;
 }
 
+/** Every property that may be asked for; a twin brings one of its own. */
+export function propertyNames(twin: string | undefined): string[] {
+  return [...properties.map(({ name }) => name), ...(twin === undefined ? [] : [TWIN])];
+}
+
 /** Names of properties, checked; null: all of them. */
 export function propertiesFrom(
   names: readonly string[],
-  known: readonly string[],
+  twin: string | undefined,
 ): readonly string[] | null {
+  const known = propertyNames(twin);
   for (const name of names) {
     if (!known.includes(name)) {
       throw new UsageError(`--property: there is no "${name}", there are ${known.join(', ')}`);

@@ -3,7 +3,6 @@
 // kernel that it was found on.
 
 import { caseHash } from '../../properties/case.js';
-import { properties } from '../../properties/index.js';
 import { openLane } from '../campaign/campaign.js';
 import { readCases, type StoredCase } from '../campaign/case-file.js';
 import { type CaseOutcome, outcomeOf } from '../campaign/outcome.js';
@@ -23,21 +22,14 @@ export interface ReplayFlags {
 
 export async function replay(paths: readonly string[], flags: ReplayFlags): Promise<number> {
   const stored = paths.flatMap(readOrRefuse);
-  const names = propertiesFrom(
-    flags.property,
-    properties.map(({ name }) => name),
-  );
+  const names = propertiesFrom(flags.property, flags.twin);
   const workdir = workdirFrom(flags.workdir);
   const deadlineMs = 1000 * parseSeconds('--deadline', flags.deadline);
   const interrupt = interruptSignal();
   const counts = { pass: 0, fail: 0, unsupported: 0, broken: 0 };
   for (const [kernel, cases] of byKernel(stored, flags.kernel)) {
-    const opened = await openLane({
-      kernel,
-      checked: flags.checked,
-      twin: flags.twin ?? null,
-      workdir,
-    });
+    const { checked, twin } = flags;
+    const opened = await openLane({ kernel, checked, twin, workdir });
     if (opened.kind === 'error') return refuse(opened);
     const abort = () => void opened.lane.close();
     interrupt.addEventListener('abort', abort);

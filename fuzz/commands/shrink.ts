@@ -3,7 +3,7 @@
 // shrink.
 
 import { type Case, caseHash } from '../../properties/case.js';
-import { caseArbitrary, properties } from '../../properties/index.js';
+import { caseArbitrary } from '../../properties/index.js';
 import { openLane } from '../campaign/campaign.js';
 import { readCaseFile, type StoredCase } from '../campaign/case-file.js';
 import { type FailureGroup, groupFailures, shrinkGroup } from '../campaign/failure-group.js';
@@ -41,10 +41,7 @@ export async function shrink(path: string, flags: ShrinkFlags): Promise<number> 
   const read = readCaseFile(path);
   if (read.kind === 'error') throw new UsageError(read.message);
   const { stored } = read;
-  const names = propertiesFrom(
-    flags.property,
-    properties.map(({ name }) => name),
-  );
+  const names = propertiesFrom(flags.property, flags.twin);
   const caseDeadlineMs = 1000 * parseSeconds('--deadline', flags.deadline);
   const budgetMs = 1000 * parseSeconds('--time', flags.time);
   const workers = workersFrom(flags.workers);
@@ -52,12 +49,8 @@ export async function shrink(path: string, flags: ShrinkFlags): Promise<number> 
   const workdir = workdirFrom(flags.workdir);
   const interrupt = interruptSignal();
 
-  const opened = await openLane({
-    kernel,
-    checked: flags.checked,
-    twin: flags.twin ?? null,
-    workdir,
-  });
+  const { checked, twin } = flags;
+  const opened = await openLane({ kernel, checked, twin, workdir });
   if (opened.kind === 'error') {
     tell(`kvproof shrink: ${opened.message}`);
     return opened.exitCode;
@@ -87,7 +80,7 @@ export async function shrink(path: string, flags: ShrinkFlags): Promise<number> 
       commit: headCommit(process.cwd()),
       seed: 'none',
       findings: flags.findings,
-      replayCommand,
+      replayCommand: (path, uri) => replayCommand(path, uri, twin),
     });
     print(...failureReport(reported));
     return 1;

@@ -2,7 +2,6 @@
 // number of cases. See fuzz/campaign/campaign.ts for what runs and README.md for the exit codes.
 
 import { properties } from '../../properties/index.js';
-import { TWIN } from '../../properties/twin.js';
 import { type Campaign, type CampaignOptions, runCampaign } from '../campaign/campaign.js';
 import { RUN, RUN_STATEMENT } from '../campaign/outcome.js';
 import type { Plan } from '../campaign/plan.js';
@@ -19,6 +18,7 @@ import {
   parseCount,
   parseSeconds,
   propertiesFrom,
+  propertyNames,
   replayCommand,
   reportPath,
   seedFrom,
@@ -48,7 +48,7 @@ export interface VerifyFlags {
 
 export async function verify(flags: VerifyFlags, version: string): Promise<number> {
   const options = optionsFrom(flags);
-  const names = [RUN, ...(options.properties ?? namesOf(flags))];
+  const names = [RUN, ...(options.properties ?? propertyNames(flags.twin))];
   print(`seed ${options.seed}`);
   tellOrphans(options);
   const progress = new Progress();
@@ -87,11 +87,10 @@ function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
   reportPath('--json', flags.json);
   reportPath('--junit', flags.junit);
   reportPath('--sarif', flags.sarif);
-  const known = namesOf(flags);
   return {
     kernel: flags.kernel ?? null,
     checked: flags.checked,
-    twin: flags.twin ?? null,
+    twin: flags.twin,
     seed: seedFrom(flags.seed),
     budget: {
       generated: flags.runs === undefined ? null : parseCount('--runs', flags.runs, 100_000_000),
@@ -102,17 +101,12 @@ function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
     workdir: workdirFrom(flags.workdir),
     findings: flags.findings,
     baseline: flags.baseline ?? null,
-    properties: propertiesFrom(flags.property, known),
+    properties: propertiesFrom(flags.property, flags.twin),
     caseDeadlineMs: 1000 * parseSeconds('--deadline', flags.deadline),
     shrinkMs: 1000 * parseSeconds('--shrink-time', flags.shrinkTime),
     replayCommand: (path, kernel) => replayCommand(path, kernel, flags.twin),
     interrupt: interruptSignal(),
   };
-}
-
-/** Every property that may be asked for; a twin has one of its own. */
-function namesOf({ twin }: VerifyFlags): string[] {
-  return [...properties.map(({ name }) => name), ...(twin === undefined ? [] : [TWIN])];
 }
 
 /** 0 nothing found, 1 findings, 3 the run says nothing, 4 the device was lost. */
