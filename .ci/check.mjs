@@ -85,7 +85,11 @@ const steps = [
   { name: 'native-format', run: nativeFormat },
   { name: 'lint', run: () => single(run('npx', 'biome', 'lint', '.')) },
   { name: 'types', run: () => single(run('npx', 'tsc', '--noEmit')) },
-  { name: 'build', run: () => single(run('npm', 'run', '--silent', 'build')), needed: true },
+  {
+    name: 'build',
+    run: () => single(run('npm', 'run', '--silent', 'build', '--', '--strict')),
+    needed: true,
+  },
   { name: 'unit', run: unitTests },
   { name: 'native', run: nativeTests },
   {

@@ -7,15 +7,7 @@
 // repeated. `--strict` exits with 1 instead, for checks that must not go on without a build.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -32,7 +24,7 @@ function sources(/** @type {string} */ folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) return entry.name === 'mutants' ? [] : sources(path);
-    return /\.(h|c|cpp|cu|cmake|map|txt|bin|xz)$/.test(entry.name) ? [path] : [];
+    return /\.(h|c|cpp|cu|cmake|map|txt)$/.test(entry.name) ? [path] : [];
   });
 }
 
@@ -48,7 +40,7 @@ function stamp() {
   const hash = createHash('sha256');
   for (const path of [join(root, 'CMakeLists.txt'), ...sources(join(root, 'native')).sort()]) {
     const content = createHash('sha256').update(readFileSync(path)).digest('hex');
-    hash.update(`${path} ${statSync(path).mode & 0o111} ${content}\n`);
+    hash.update(`${path} ${content}\n`);
   }
   const compiler = process.env.CXX ?? 'c++';
   const nvcc = runs('nvcc', '--version') ?? runs('/usr/local/cuda/bin/nvcc', '--version') ?? '';
@@ -115,7 +107,6 @@ if (build.status !== 0) {
   );
 }
 rmSync(errorFile, { force: true });
-writeFileSync(join(root, 'build', 'build-log.txt'), log);
 writeFileSync(stampFile, wanted);
 const gpu = existsSync(join(outFolder, 'libkvproof_cuda.so'))
   ? ''
