@@ -1,5 +1,5 @@
-// reference.ts - ref: the reference as a Kernel (properties/reference-kernel.ts), with what it can do
-// beyond a kernel on a device.
+// reference.ts - ref: the reference as a Kernel (properties/reference-kernel.ts), with what it can
+// do beyond a kernel on a device.
 //
 // It declares no arithmetic: its operands are the exactly dequantised values and its sums are in
 // float64, but the types only know kernels. That means the widest bound, which it meets by far.

@@ -1,5 +1,5 @@
 // progress.ts - what a run says while it runs: on a terminal one line that is redrawn, at most
-// every 200 ms, and in a log one line every 5 s in a log. It goes to the error output, never into a result.
+// every 200 ms, and in a log one line every 5 s. It goes to the error output, never into a result.
 
 import { tell } from './writer.js';
 
