@@ -1,6 +1,6 @@
 // built-library.ts - where the build puts what it makes, and what to say when it is not there.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../campaign/package-root.js';
 
@@ -11,6 +11,15 @@ export const BUILD_REMEDY = 'build it with `npm run build`';
 /** Without nvcc the build leaves the CUDA library out. */
 export const CUDA_REMEDY = 'build it with `npm run build` on a machine with nvcc';
 
+/** What native/install.mjs left in place of a build: the sentence with the way out. */
+function failedBuild(): string | null {
+  const path = join(packageRoot(), BUILD_FOLDER, 'build-error.txt');
+  if (!existsSync(path)) return null;
+  return readFileSync(path, 'utf8')
+    .split('\n', 1)[0]
+    .replace(/^kvproof: /, '');
+}
+
 /** Path of a file of the build, or the sentence that says how it is made. */
 export function builtLibrary(
   name: string,
@@ -19,5 +28,5 @@ export function builtLibrary(
   const path = join(packageRoot(), BUILD_FOLDER, name);
   return existsSync(path)
     ? { kind: 'path', path }
-    : { kind: 'error', message: `${path}: not found, ${remedy}` };
+    : { kind: 'error', message: `${path}: not found, ${failedBuild() ?? remedy}` };
 }
