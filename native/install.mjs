@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -40,7 +40,7 @@ function stamp() {
   const hash = createHash('sha256');
   for (const path of [join(root, 'CMakeLists.txt'), ...sources(join(root, 'native')).sort()]) {
     const content = createHash('sha256').update(readFileSync(path)).digest('hex');
-    hash.update(`${path} ${content}\n`);
+    hash.update(`${relative(root, path)} ${content}\n`);
   }
   const compiler = process.env.CXX ?? 'c++';
   const nvcc = runs('nvcc', '--version') ?? runs('/usr/local/cuda/bin/nvcc', '--version') ?? '';
