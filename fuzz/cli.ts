@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 // cli.ts - arguments to command to exit code; nothing else. A command's code is loaded when it is
-// called for. Every error is one sentence on the error output; a stack is shown with --debug only.
+// called for (commands/verbs.ts). Every error is one sentence on the error output; a stack is shown with --debug only.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { packageRoot } from './campaign/package-root.js';
 import { UsageError } from './commands/arguments.js';
+import { verbs } from './commands/verbs.js';
 import { tell } from './report/writer.js';
 
 const EXIT_USAGE = 2;
@@ -15,20 +16,6 @@ const EXIT_TOOL = 3;
 function versionOf(): string {
   const text = readFileSync(join(packageRoot(), 'package.json'), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
-}
-
-const collected = (value: string, before: string[]) => [...before, value];
-
-const KERNEL = 'sim:sm_80, sim:sm_89, sim:sm_90, cuda:N, lib:PATH, ref: or mutant:ID';
-
-function withRunOptions(command: Command): Command {
-  return command
-    .option('--kernel <uri>', KERNEL)
-    .option('--checked', 'emulated kernels: check every load and store', false)
-    .option('--twin <uri>', 'another kernel that has to give the same bits')
-    .option('--property <name>', 'only this property; may be repeated', collected, [])
-    .option('--workdir <dir>', 'holds the case that each worker runs', '.kvproof')
-    .option('--deadline <time>', 'for one case; a kernel that takes longer is killed', '60s');
 }
 
 function programOf(settle: (code: number) => void): Command {
@@ -40,53 +27,7 @@ function programOf(settle: (code: number) => void): Command {
     .exitOverride()
     .configureOutput({ outputError: () => {} });
 
-  withRunOptions(program.command('verify'))
-    .description('run stored, real and generated cases; exit code 1 if a property fails')
-    .option('--time <time>', 'plan cases for this long, and stop then (default 60s)')
-    .option('--runs <n>', 'generate this many cases, whatever they take')
-    .option('--seed <seed>', 'a number or a git hash (default: the current commit)')
-    .option('--workers <n>', 'processes (default: one for each core)')
-    .option('--baseline <dir>', 'findings that are known: red only for new ones')
-    .option('--findings <dir>', 'where findings are read and stored', 'corpus/findings')
-    .option('--shrink-time <time>', 'for one finding', '30s')
-    .option('--json <file>', 'write the result as kvproof.verify/1')
-    .option('--junit <file>', 'write the result as JUnit XML')
-    .option('--sarif <file>', 'write the findings as SARIF 2.1.0')
-    .action(async (flags) => {
-      const { verify } = await import('./commands/verify.js');
-      settle(await verify(flags, version));
-    });
-  withRunOptions(program.command('replay <case...>'))
-    .description('run stored cases or findings again')
-    .action(async (paths, flags) => {
-      const { replay } = await import('./commands/replay.js');
-      settle(await replay(paths, flags));
-    });
-  withRunOptions(program.command('shrink <case>'))
-    .description('make a failing case smaller, with the same failure signature')
-    .option('--time <time>', 'how long to try', '60s')
-    .option('--workers <n>', 'processes (default: one for each core)')
-    .option('--findings <dir>', 'where the result is stored', 'corpus/findings')
-    .action(async (path, flags) => {
-      const { shrink } = await import('./commands/shrink.js');
-      settle(await shrink(path, flags));
-    });
-  program
-    .command('kernels')
-    .description('what can be opened, and what it supports')
-    .option('--json', 'as JSON', false)
-    .action(async (flags) => {
-      const { kernels } = await import('./commands/kernels.js');
-      settle(await kernels(flags));
-    });
-  program
-    .command('doctor')
-    .description('what this environment has, what it lacks, and what that is needed for')
-    .option('--json', 'as JSON', false)
-    .action(async (flags) => {
-      const { doctor } = await import('./commands/doctor.js');
-      settle(await doctor(flags));
-    });
+  for (const define of verbs) define(program, { settle, version });
   return program;
 }
 

@@ -1,0 +1,17 @@
+// verbs.ts - every verb of the command line, in the order of the help. A new verb is a line here, a
+// definition NAME.verb.ts and its code NAME.ts.
+
+import { doctorVerb } from './doctor.verb.js';
+import { kernelsVerb } from './kernels.verb.js';
+import { replayVerb } from './replay.verb.js';
+import { shrinkVerb } from './shrink.verb.js';
+import type { DefineVerb } from './verb.js';
+import { verifyVerb } from './verify.verb.js';
+
+export const verbs: readonly DefineVerb[] = [
+  verifyVerb,
+  replayVerb,
+  shrinkVerb,
+  kernelsVerb,
+  doctorVerb,
+];
