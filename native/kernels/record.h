@@ -1,35 +1,137 @@
-// record.h - the cache layout "record128", in one place for every kernel and the host code.
+// record.h - the layout of the cache, in one place for every kernel and the host code.
 //
-// A record holds 128 tokens of one KV head (head size 128), contiguous:
+// A record holds 128 tokens of one KV head of size D, contiguous:
 //
 //   K words | K parameters | V words | V parameters
 //
 // The first two and the last two parts are one half each: the unit that decode copies and waits
-// for. The cache is (pages, kv_heads, record); page firstPage[request] + i holds tokens 128 i to
-// 128 i + 127 of a request. Only full records are packed; the last tokens % 128 stay in fp16.
+// for. The cache is (pages, kv_heads, record); without a page table, page firstPage[request] + i
+// holds tokens 128 i to 128 i + 127 of a request. Only full records are packed; the last tokens %
+// 128 stay as they came, in the residual window.
 //
 // Words. K is a matrix (token, channel), V is stored transposed, (channel, token). Both are packed
-// alike: a 32-bit word holds what one lane feeds to mma.m16n8k16 as operand A, one fragment of 8
-// codes at 4 bits, two fragments at 2 bits, so that a lane reads 16 bytes and needs no shuffle.
-// Element (row, column) of a fragment sits in lane g * 4 + c, register a (0..3), half h (0..1) with
-//   row = 16 rowTile + g + 8 (a & 1),  column = 16 step + 2 c + h + 8 (a >> 1).
+// alike (CodeMatrix): words are what lanes feed to mma.m16n8k16 as operand A, so that a lane reads
+// up to 16 bytes and needs no shuffle.
+//
+// Parameters are fp16, a scale and a zero for each group. K per channel: for each group of tokens D
+// scales, then D zeros, in the order of k_parameter_index. K per token: for each group of channels
+// 128 tokens, one 32-bit word each, scale low and zero high. V always as K per token.
+//
+// At 16 bits (format "fp16") nothing is packed: K (token, channel), then V (token, channel).
 // reference/pack.ts is written independently from the same description.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../plugin/kernel_abi.h"
+
 namespace kvproof {
 
-constexpr int head_size = 128;      // channels of a head, fixed by this layout
 constexpr int record_tokens = 128;  // tokens of a record
-constexpr int row_tiles = 8;        // tiles of 16 rows in a 128 x 128 matrix
-constexpr int column_steps = 8;     // steps of 16 columns
+constexpr int head_size_max = 256;
 
-// Sizes in bytes of the parts of a record.
-template <int BITS, int GROUP>
+// A matrix of codes of BITS bits (2, 4, 8): fragments of 16 rows and 16 columns (row tile, step).
+// Element (row, column) of a fragment sits in lane g * 4 + c, register a (0..3), half h (0..1) with
+//   row = 16 tile + g + 8 (a & 1),  column = 16 step + 2 c + h + 8 (a >> 1).
+template <int BITS, int ROWS, int COLUMNS>
+struct CodeMatrix {
+  static_assert(BITS == 2 || BITS == 4 || BITS == 8);
+  static_assert(ROWS % 16 == 0 && COLUMNS % 32 == 0);
+  static constexpr int bits = BITS, rows = ROWS, columns = COLUMNS;
+  static constexpr int row_tiles = ROWS / 16, steps = COLUMNS / 16;
+  static constexpr int bytes = ROWS * COLUMNS * BITS / 8;
+  // Words of one lane for one row tile, and how many of them are adjacent: one load.
+  static constexpr int lane_words = steps * BITS / 4;
+  static constexpr int unit_words = lane_words < 4 ? lane_words : 4;
+
+  // Which 32-bit word of the matrix: row tile, word of the lane (0..lane_words-1), lane.
+  static constexpr int word_index(int row_tile, int word, int lane) {
+    const int unit = row_tile * (lane_words / unit_words) + word / unit_words;
+    return (unit * 32 + lane) * unit_words + word % unit_words;
+  }
+  // The word of a lane that holds register a of a step: 4 bits have a word a step, 2 bits a word
+  // for two, 8 bits two words a step.
+  static constexpr int field_word(int step, int a) {
+    return BITS == 8 ? 2 * step + (a >> 1) : BITS == 4 ? step : step / 2;
+  }
+  // Where the code of (step, register a, half h) sits in its word: the lowest bit.
+  static constexpr int field_bit(int step, int a, int h) {
+    const int field = BITS == 8   ? 0
+                      : BITS == 4 ? (a >> 1) * 4
+                                  : (step & 1) * 4 + (a >> 1) * 2;
+    return field + (a & 1) * 8 + h * 16;
+  }
+  // A code at bits 4..7 of its byte counts 16 times as much as one at bits 0..3 (at 2 bits: 4 times
+  // as much a field), because decode masks and never shifts. log2 of that factor for the columns of
+  // (step, upper 8 columns or not); operand B carries the inverse.
+  static constexpr int field_weight_log2(int step, int upper) {
+    return field_bit(step, 2 * upper, 0);
+  }
+  // The same from a (row, column) of the matrix: the word, and the lowest bit of the code in it.
+  static constexpr int code_word(int row, int column) {
+    const int lane = (row & 7) * 4 + ((column & 7) >> 1);
+    return word_index(row >> 4, field_word(column >> 4, register_of(row, column)), lane);
+  }
+  static constexpr int code_bit(int row, int column) {
+    return field_bit(column >> 4, register_of(row, column), column & 1);
+  }
+
+ private:
+  static constexpr int register_of(int row, int column) {
+    return ((row >> 3) & 1) + ((column >> 3) & 1) * 2;
+  }
+};
+
+// Where the parameters of a channel are, K per channel: the channels that a lane multiplies in a
+// step are adjacent. Scales first, zeros HEAD_SIZE further.
+template <int HEAD_SIZE>
+constexpr int k_parameter_index(int channel) {
+  const int step = channel >> 4, r = channel & 15;
+  return (((r & 7) >> 1) * (HEAD_SIZE / 16) + step) * 4 + (r >> 3) * 2 + (r & 1);
+}
+
+// Sizes that depend on the group, in bytes. A group along channels is never longer than a head.
+struct RecordSizes {
+  uint32_t word_bytes;  // of K and of V
+  uint32_t k_parameter_bytes, v_parameter_bytes;
+
+  constexpr uint32_t k_half_bytes() const { return word_bytes + k_parameter_bytes; }
+  constexpr uint32_t v_half_bytes() const { return word_bytes + v_parameter_bytes; }
+  constexpr uint32_t bytes() const { return k_half_bytes() + v_half_bytes(); }
+};
+
+constexpr uint32_t channel_groups(uint32_t head_size, uint32_t group) {
+  return group < head_size ? head_size / group : 1;
+}
+
+constexpr RecordSizes record_sizes(uint32_t bits, uint32_t group, uint32_t head_size,
+                                   uint32_t k_axis) {
+  const uint32_t words = record_tokens * head_size * bits / 8;
+  if (bits == 16) return {words, 0, 0};
+  const uint32_t per_token = channel_groups(head_size, group) * record_tokens * 4;
+  const uint32_t per_channel = record_tokens / (group < 128 ? group : 128) * head_size * 4;
+  return {words, k_axis == KVP_AXIS_CHANNEL ? per_channel : per_token, per_token};
+}
+
+// What is known when a kernel is compiled. The group is an argument: it only says how often
+// parameters change.
+template <int BITS, int HEAD_SIZE, int K_AXIS>
 struct Record {
-  static_assert(BITS == 4 || BITS == 2);
-  static_assert(GROUP == 128 || GROUP == 64 || GROUP == 32);
+  static_assert(HEAD_SIZE == 64 || HEAD_SIZE == 128 || HEAD_SIZE == 256);
+  using K = CodeMatrix<BITS, record_tokens, HEAD_SIZE>;
+  using V = CodeMatrix<BITS, HEAD_SIZE, record_tokens>;
+  static constexpr int bits = BITS, head_size = HEAD_SIZE, k_axis = K_AXIS;
+  static constexpr int code_max = (1 << BITS) - 1;
+};
+
+// ---- bits 2 and 4, head size 128, K per channel ----
+
+constexpr int head_size = 128;
+constexpr int row_tiles = 8;
+constexpr int column_steps = 8;
+
+template <int BITS, int GROUP>
+struct Record128 {
   static constexpr int bits = BITS;
   static constexpr int group = GROUP;
   static constexpr int groups = 128 / GROUP;  // of K: along tokens; of V: along channels
@@ -44,50 +146,28 @@ struct Record {
 };
 
 constexpr uint64_t record_bytes(uint32_t bits, uint32_t group) {
-  return 2 * (uint64_t{record_tokens} * head_size * bits / 8 + 512 * (128 / group));
+  return record_sizes(bits, group, 128, KVP_AXIS_CHANNEL).bytes();
 }
-
-// Which 32-bit word of K words or V words: row tile, word of the lane (0..lane_words-1), lane. Four
-// words of a lane are adjacent, so that they are one 16-byte load.
 template <int BITS>
 constexpr int word_index(int row_tile, int word, int lane) {
-  constexpr int quads = BITS == 4 ? 2 : 1;
-  return ((row_tile * quads + word / 4) * 32 + lane) * 4 + word % 4;
+  return CodeMatrix<BITS, 128, 128>::word_index(row_tile, word, lane);
 }
-
-// Where the code of (step, register a, half h) sits in its word: the lowest bit.
 template <int BITS>
 constexpr int field_bit(int step, int a, int h) {
-  const int field = BITS == 4 ? (a >> 1) * 4 : (step & 1) * 4 + (a >> 1) * 2;
-  return field + (a & 1) * 8 + h * 16;
+  return CodeMatrix<BITS, 128, 128>::field_bit(step, a, h);
 }
-
-// The same from a (row, column) of the matrix: the word, and the lowest bit of the code in it.
 template <int BITS>
 constexpr int code_word(int row, int column) {
-  const int lane = (row & 7) * 4 + ((column & 7) >> 1);
-  return word_index<BITS>(row >> 4, (column >> 4) / (BITS == 4 ? 1 : 2), lane);
+  return CodeMatrix<BITS, 128, 128>::code_word(row, column);
 }
 template <int BITS>
 constexpr int code_bit(int row, int column) {
-  const int a = ((row >> 3) & 1) + ((column >> 3) & 1) * 2;
-  return field_bit<BITS>(column >> 4, a, column & 1);
+  return CodeMatrix<BITS, 128, 128>::code_bit(row, column);
 }
-
-// A code at bits 4..7 of its byte counts 16 times as much as one at bits 0..3 (at 2 bits: 4 times
-// as much a field), because the kernel masks and never shifts. log2 of that factor for the columns
-// of (step, upper 8 columns or not); operand B carries the inverse.
 template <int BITS>
 constexpr int field_weight_log2(int step, int upper) {
-  return field_bit<BITS>(step, 2 * upper, 0);
+  return CodeMatrix<BITS, 128, 128>::field_weight_log2(step, upper);
 }
-
-// K parameters of a token group: 128 fp16 scales, then 128 fp16 zeros, each in this order, so that
-// the channels that a lane multiplies in a step are adjacent.
-constexpr int k_parameter_index(int channel) {
-  const int step = channel >> 4, r = channel & 15;
-  return (((r & 7) >> 1) * 8 + step) * 4 + (r >> 3) * 2 + (r & 1);
-}
-// V parameters of a channel group: 128 tokens, one 32-bit word each, scale low and zero high.
+constexpr int k_parameter_index(int channel) { return k_parameter_index<128>(channel); }
 
 }  // namespace kvproof

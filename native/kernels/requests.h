@@ -46,15 +46,15 @@ dev::Status for_each_request_table(const kvp_problem& problem, const Launch& lau
   return dev::Status{};
 }
 
-// Calls f(Record<bits, group>{}) with the record of a problem that supports() has accepted.
+// Calls f(Record128<bits, group>{}) with the record of a problem that supports() has accepted.
 template <class F>
 dev::Status with_record(uint32_t bits, uint32_t group, const F& f) {
-  if (bits == 4 && group == 128) return f(Record<4, 128>{});
-  if (bits == 4 && group == 64) return f(Record<4, 64>{});
-  if (bits == 4 && group == 32) return f(Record<4, 32>{});
-  if (bits == 2 && group == 128) return f(Record<2, 128>{});
-  if (bits == 2 && group == 64) return f(Record<2, 64>{});
-  if (bits == 2 && group == 32) return f(Record<2, 32>{});
+  if (bits == 4 && group == 128) return f(Record128<4, 128>{});
+  if (bits == 4 && group == 64) return f(Record128<4, 64>{});
+  if (bits == 4 && group == 32) return f(Record128<4, 32>{});
+  if (bits == 2 && group == 128) return f(Record128<2, 128>{});
+  if (bits == 2 && group == 64) return f(Record128<2, 64>{});
+  if (bits == 2 && group == 32) return f(Record128<2, 32>{});
   dev::Status unsupported;
   unsupported.code = KVP_UNSUPPORTED;
   return unsupported;
