@@ -73,8 +73,9 @@ function largest(count: number, ratio: (i: number) => number): { at: number; rat
 }
 
 /**
- * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), judged in
- * full or in the rows that are `included`: the worst element is reported, not the first.
+ * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), or empty for
+ * a kernel that gives none, judged in full or in the rows that are `included`: the worst element is
+ * reported, not the first.
  */
 export function accept(
   problem: Problem,
@@ -83,7 +84,7 @@ export function accept(
   lse: Float32Array,
   included: (row: number) => boolean = () => true,
 ): Acceptance {
-  const { queryHeads, headSize } = problem;
+  const { queryHeads, headSize, tokens } = problem;
   const o = largest(output.length, (i) => {
     const row = Math.floor(i / headSize);
     return included(row) ? outputRatio(expected, i, output[i], row) : 0;
@@ -112,8 +113,9 @@ export function accept(
     };
     return { kind: 'rejected', tensor: 'lse', worst };
   }
-  const rows = lse.reduce((count, _, row) => count + (included(row) ? 1 : 0), 0);
-  const elements = rows * (headSize + 1);
+  let rows = 0;
+  for (let row = 0; row < tokens.length * queryHeads; row++) rows += included(row) ? 1 : 0;
+  const elements = rows * (lse.length === 0 ? headSize : headSize + 1);
   return { kind: 'accepted', elements, ratio: Math.max(o.ratio, l.ratio) };
 }
 

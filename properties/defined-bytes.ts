@@ -29,6 +29,7 @@ export function definedRegions(problem: Problem, ran: Ran): DefinedRegion[] {
     whole('lse', ran.lse),
     whole('cache', ran.cache),
   ];
+  if (ran.stored !== undefined) return regions; // no residual windows
   const rowSize = problem.kvHeads * problem.headSize;
   problem.tokens.forEach((tokens, request) => {
     const from = request * recordTokens * rowSize;

@@ -8,6 +8,7 @@ import { firstTokens } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { cutsAtRecords, otherBlocks } from './stored.js';
 
 /** Twice the tail is still a tail, so that what is packed stays packed and the rest stays fp16. */
 const isDoubled = (tokens: number) => tokens > 0 && 2 * (tokens % recordTokens) < recordTokens;
@@ -40,6 +41,7 @@ export const duplicatedTokens: Property = {
   oneIn: 8,
 
   judge(judgement: Judgement): Verdict {
+    if (!cutsAtRecords(judgement)) return otherBlocks;
     const { case: c, inputs } = judgement;
     const { problem } = c;
     const { tokens, kvHeads, queryHeads, headSize } = problem;

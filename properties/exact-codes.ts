@@ -14,6 +14,7 @@ import { type Quantized, quantizeK, quantizeV } from '../reference/quantize.js';
 import { recordTokens } from '../reference/scheme.js';
 import type { Ran } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { judgeStored } from './stored-codes.js';
 
 /** A place where found and required differ. */
 interface Mismatch {
@@ -138,6 +139,8 @@ export const exactCodes: Property = {
   judge(judgement: Judgement): Verdict {
     const base = judgement.base();
     if (base.kind === 'failed') return base.verdict;
+    const { capabilities } = judgement.kernel;
+    if (capabilities.layout === 'values') return judgeStored(judgement, base.value);
     const failed = compareRecords(judgement, base.value) ?? compareResidual(judgement, base.value);
     if (failed !== null) return failed;
     const { k, v } = judgement.inputs;

@@ -14,10 +14,19 @@ import { recordTokens } from '../reference/scheme.js';
 import { type Case, caseHash } from './case.js';
 import { type Key, keyOf } from './generator.js';
 import { fnv1a64 } from './hash.js';
-import type { Inputs, Kernel, Ran, RunOptions, RunResult, Schedule } from './kernel.js';
+import type {
+  Capabilities,
+  Inputs,
+  Kernel,
+  Ran,
+  RunOptions,
+  RunResult,
+  Schedule,
+} from './kernel.js';
 import type { TensorSource } from './materialize.js';
 import { brokenLaw } from './memory-law.js';
 import type { Judgement, Observation, Outcome, Verdict } from './property.js';
+import { observeStored, storedError } from './stored.js';
 
 export const FIRST_POISON = 0xff;
 export const SECOND_POISON = 0x5a;
@@ -52,19 +61,23 @@ const fail = (signature: string, message: string): Outcome<never> => ({
 });
 
 /** What is wrong with the lengths of a result, in one sentence, or null. */
-function shapeError(c: Case, ran: Ran): string | null {
+function shapeError(c: Case, capabilities: Capabilities, ran: Ran): string | null {
   const { tokens, queryHeads, kvHeads, headSize } = c.problem;
   const requests = tokens.length;
   const residual = requests * recordTokens * kvHeads * headSize;
   const required: [string, number, number][] = [
     ['output', ran.output.length, requests * queryHeads * headSize],
-    ['lse', ran.lse.length, requests * queryHeads],
+    ['lse', ran.lse.length, capabilities.lse === false ? 0 : requests * queryHeads],
+  ];
+  const records = (): [string, number, number][] => [
     ['cache', ran.cache.length, firstPages(c.problem)[requests] * kvHeads * recordBytes(c.scheme)],
     ['kResidual', ran.kResidual.length, residual],
     ['vResidual', ran.vResidual.length, residual],
   ];
+  if (capabilities.layout === 'record128') required.push(...records());
   const wrong = required.find(([, found, expected]) => found !== expected);
-  return wrong ? `${wrong[0]}: found ${wrong[1]} values, required ${wrong[2]}` : null;
+  if (wrong) return `${wrong[0]}: found ${wrong[1]} values, required ${wrong[2]}`;
+  return capabilities.layout === 'values' ? storedError(c, capabilities, ran) : null;
 }
 
 class LazyJudgement implements Judgement {
@@ -134,24 +147,27 @@ class LazyJudgement implements Judgement {
 
   /** The runs of the case itself are judged by redzone.ts and memory-laws.ts. */
   private unchecked(c: Case, inputs: Inputs, options: Partial<RunOptions>): Outcome<Ran> {
-    return outcomeOf(c, this.kernel.run(c, inputs, { poison: FIRST_POISON, ...options }));
+    const result = this.kernel.run(c, inputs, { poison: FIRST_POISON, ...options });
+    return outcomeOf(c, this.kernel.capabilities, result);
   }
 
   private observed(c: Case, inputs: Inputs, ran: Outcome<Ran>): Outcome<Observation> {
     if (ran.kind === 'failed') return ran;
+    const { capabilities } = this.kernel;
+    if (capabilities.layout === 'values') return observeStored(c, capabilities, inputs, ran.value);
     const { problem, scheme, options } = c;
     const { cache, kResidual, vResidual } = ran.value;
     const heads = readCache(problem, scheme, cache, kResidual, vResidual);
-    const arithmetic = this.kernel.capabilities.arithmetic ?? anyArithmetic;
+    const arithmetic = capabilities.arithmetic ?? anyArithmetic;
     const bound = boundL1(problem, options.softmaxScale, inputs.q, heads, arithmetic);
     return { kind: 'ok', value: { inputs, run: ran.value, heads, bound } };
   }
 }
 
-function outcomeOf(c: Case, result: RunResult): Outcome<Ran> {
+function outcomeOf(c: Case, capabilities: Capabilities, result: RunResult): Outcome<Ran> {
   switch (result.kind) {
     case 'ran': {
-      const wrong = shapeError(c, result);
+      const wrong = shapeError(c, capabilities, result);
       return wrong === null ? { kind: 'ok', value: result } : fail('run/shape', wrong);
     }
     case 'unsupported': {

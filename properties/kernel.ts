@@ -9,6 +9,8 @@
 // This file holds types only: no loading, no device, no defaults.
 
 import type { Arithmetic } from '../reference/arithmetic.js';
+import type { Precision } from '../reference/dense-bound.js';
+import type { Packed } from '../reference/formats/index.js';
 import type { Case } from './case.js';
 
 export interface Device {
@@ -30,7 +32,25 @@ export interface FormatSupport {
 export interface Capabilities {
   readonly name: string;
   readonly formats: readonly FormatSupport[];
-  readonly layout: 'record128';
+  /**
+   * record128: the cache is our records, read back bit by bit. values: a layout of the kernel's
+   * own; it hands back its cache in the layout of the format's spec, or dequantised, or not at all
+   * (Ran.stored), and declares a `precision` in place of an `arithmetic`.
+   */
+  readonly layout: 'record128' | 'values';
+  /** Of a kernel with values; absent: usualPrecision of dense-bound.ts. */
+  readonly precision?: Precision;
+  /**
+   * Of a kernel with values: tokens that are quantised together; the last tokens % blockTokens of
+   * a request stay as they came. Default 1.
+   */
+  readonly blockTokens?: number;
+  /** Lengths that the kernel takes are multiples of this. Default 1. */
+  readonly tokensMultiple?: number;
+  /** false: the kernel gives no lse, and it is not judged. */
+  readonly lse?: boolean;
+  /** true: where two codes are equally near, the kernel may store either. */
+  readonly eitherTie?: boolean;
   /** Largest number of tokens of one request. */
   readonly tokensMax: number;
   /** Largest number of query heads that share a KV head. */
@@ -76,6 +96,19 @@ export interface RunOptions {
   readonly schedule?: Schedule;
 }
 
+/** What a kernel with a layout of its own says that its cache holds. */
+export interface Stored {
+  /**
+   * The cache in the layout of the format's spec (reference/formats), one entry for each request
+   * and KV head, (requests, kvHeads), over the tokens that are quantised.
+   */
+  readonly packed?: { readonly k: readonly Packed[]; readonly v: readonly Packed[] };
+  /** Dequantised, (sum of tokens, kvHeads, headSize); all tokens. */
+  readonly values?: { readonly k: Float32Array; readonly v: Float32Array };
+  /** Queries as the kernel uses them if it quantises them too, as q. */
+  readonly query?: Float32Array;
+}
+
 export interface MemoryViolation {
   readonly buffer: string;
   readonly kind: 'redzone' | 'input-changed' | 'unwritten';
@@ -103,6 +136,8 @@ export interface Ran {
   readonly vResidual: Uint16Array; // as kResidual
   readonly output: Uint16Array; // (requests, queryHeads, headSize), fp16 bits
   readonly lse: Float32Array; // (requests, queryHeads), natural log; -Infinity without tokens
+  /** Of kernels whose layout is `values`; cache and residual windows are empty then. */
+  readonly stored?: Stored;
   readonly violations: readonly MemoryViolation[];
   readonly reports: readonly EmulatorReport[];
   /** Equal hashes: the same interleaving ran. Empty on a real device. */

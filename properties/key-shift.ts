@@ -12,6 +12,7 @@ import { accept, verdictOf } from './acceptance.js';
 import type { Case } from './case.js';
 import { below, derive, type Key, word } from './generator.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { notRecords } from './stored.js';
 
 const NAME = 'key-shift';
 /** Unit of the grid; codes and shifts are whole numbers of it, below 2^11 in magnitude. */
@@ -81,6 +82,7 @@ export const keyShift: Property = {
     const { case: c, inputs } = judgement;
     const { problem, scheme, options } = c;
     const { headSize } = problem;
+    if (judgement.kernel.capabilities.layout === 'values') return notRecords;
     if (problem.tokens.every((n) => n === 0)) {
       return { kind: 'unsupported', reason: 'there are no tokens' };
     }

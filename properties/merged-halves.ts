@@ -15,6 +15,7 @@ import { recordTokens } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import { below } from './generator.js';
 import type { Judgement, Observation, Property, Verdict, Worst } from './property.js';
+import { cutsAtRecords, otherBlocks } from './stored.js';
 
 const NAME = 'merged-halves';
 /** Of the float64 arithmetic here, relative. */
@@ -137,6 +138,10 @@ export const mergedHalves: Property = {
   oneIn: 8,
 
   judge(judgement: Judgement): Verdict {
+    if (!cutsAtRecords(judgement)) return otherBlocks;
+    if (judgement.kernel.capabilities.lse === false) {
+      return { kind: 'unsupported', reason: 'the kernel gives no lse' };
+    }
     const { case: c, inputs } = judgement;
     const { tokens, queryHeads, headSize } = c.problem;
     if (tokens.every((n) => n === 0)) return { kind: 'unsupported', reason: 'there are no tokens' };

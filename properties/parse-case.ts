@@ -9,8 +9,9 @@
 //
 // What a problem or a scheme means is judged by reference/problem.ts and reference/scheme.ts.
 
+import { caseSchemeError } from '../reference/formats/case-scheme.js';
 import { type Problem, problemError } from '../reference/problem.js';
-import { type Scheme, schemeError } from '../reference/scheme.js';
+import type { Scheme } from '../reference/scheme.js';
 import {
   CASE_SCHEMA,
   type Case,
@@ -135,7 +136,7 @@ export function parseCase(json: unknown): ParsedCase {
   const scheme = readScheme(reader, root.scheme);
   const options = readOptions(reader, root.options);
   if (reader.message !== null) return { kind: 'error', message: reader.message };
-  const wrong = problemError(problem) ?? schemeError(scheme, problem) ?? sizeError(problem);
+  const wrong = problemError(problem) ?? caseSchemeError(scheme, problem) ?? sizeError(problem);
   if (wrong !== null) return { kind: 'error', message: `case.${wrong}` };
   const tensors = readTensors(reader, root.tensors, problem);
   if (reader.message !== null) return { kind: 'error', message: reader.message };

@@ -14,6 +14,7 @@ import type { Case } from './case.js';
 import { below, derive, type Key, word } from './generator.js';
 import type { Inputs } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { cutsAtRecords, otherBlocks } from './stored.js';
 
 type Rank = (request: number) => (token: number) => number;
 
@@ -83,6 +84,7 @@ export const tokenOrder: Property = {
   oneIn: 2,
 
   judge(judgement: Judgement): Verdict {
+    if (!cutsAtRecords(judgement)) return otherBlocks;
     const { case: c, inputs } = judgement;
     if (Math.max(...c.problem.tokens) < 2) {
       return { kind: 'unsupported', reason: 'no request has two tokens' };

@@ -15,6 +15,7 @@ import { below } from './generator.js';
 import type { Ran } from './kernel.js';
 import { exponentOf, isPlain, scaledExactly } from './power-of-two.js';
 import type { Judgement, Observation, Property, Verdict } from './property.js';
+import { notRecords } from './stored.js';
 
 const NAME = 'value-scale';
 const EXPONENTS = [1, 4, -1, -4];
@@ -130,7 +131,8 @@ export const valueScale: Property = {
 
   judge(judgement: Judgement): Verdict {
     const { case: c, inputs, kernel } = judgement;
-    const { arithmetic, deterministic } = kernel.capabilities;
+    const { arithmetic, deterministic, layout } = kernel.capabilities;
+    if (layout === 'values') return notRecords;
     const exact = deterministic && arithmetic?.operands === 'folded';
     const change = scaled(judgement, exact);
     if (change === null) {

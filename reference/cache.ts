@@ -33,6 +33,11 @@ export interface HeadCache {
   readonly kResidual: Uint16Array;
   /** as kResidual */
   readonly vResidual: Uint16Array;
+  /**
+   * Rows as numbers, (tokens, headSize): of a cache with a layout of its own, which has been read
+   * already. Nothing is packed then and the residual arrays are empty.
+   */
+  readonly dense?: { readonly k: Float64Array; readonly v: Float64Array };
 }
 
 /** Packed tokens of a request with `tokens` tokens. */
@@ -149,6 +154,11 @@ export function referenceCache(
   return { cache, kResidual, vResidual };
 }
 
+/** Copies rows of a dense head, (count, headSize), from token `first` on. */
+function denseRows(x: Float64Array, first: number, rows: Float64Array, headSize: number): void {
+  rows.set(x.subarray(first * headSize, first * headSize + rows.length));
+}
+
 /** Rows of the fp16 tail, (count, headSize), from token `first` of the request on. */
 function tailRows(head: HeadCache, residual: Uint16Array, first: number, out: Float64Array): void {
   const from = (first - head.packed) * head.headSize;
@@ -168,6 +178,10 @@ export function keyRows(
 ): Float64Array {
   const { headSize, packed, k, kResidual } = head;
   const rows = out.subarray(0, count * headSize);
+  if (head.dense) {
+    denseRows(head.dense.k, first, rows, headSize);
+    return out;
+  }
   requireOnePart(head, first, count);
   if (first >= packed) {
     tailRows(head, kResidual, first, rows);
@@ -202,6 +216,10 @@ export function valueRows(
   const { headSize, packed, v, vResidual } = head;
   const { group } = head.scheme;
   const rows = out.subarray(0, count * headSize);
+  if (head.dense) {
+    denseRows(head.dense.v, first, rows, headSize);
+    return out;
+  }
   requireOnePart(head, first, count);
   if (first >= packed) {
     tailRows(head, vResidual, first, rows);

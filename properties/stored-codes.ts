@@ -1,0 +1,144 @@
+// exact-codes for kernels with a layout of their own: the cache that they hand back, unpacked by
+// the format's spec, holds the codes and parameters that the spec makes of K and V; dequantised
+// values are those of the spec within the roundings of a dequantiser; queries that the kernel
+// quantised are near the queries.
+//
+// Where a kernel declares `eitherTie`, a code may differ from the spec's if it lies equally near to
+// the value (a reciprocal in place of a division, the other way at a half).
+
+import { u16 } from '../reference/arithmetic.js';
+import { f64Array, f64FromF16 } from '../reference/format.js';
+import { headTensor, specOf } from '../reference/formats/case-scheme.js';
+import {
+  type Codes,
+  type FormatSpec,
+  groupIndex,
+  type HeadTensor,
+  type TensorName,
+} from '../reference/formats/format-spec.js';
+import { numberTypes } from '../reference/number-type.js';
+import { firstTokens, headRows } from '../reference/problem.js';
+import type { Ran } from './kernel.js';
+import type { Judgement, Verdict } from './property.js';
+import { quantizedTokens, storedRows } from './stored.js';
+
+/** Distances that differ by less are equal: some roundings in binary32 of a few hundred codes. */
+const NEARLY = 2 ** -14;
+/** Of a query that a kernel quantises: half a step of 8 bits of the row's largest, and a bit. */
+const QUERY_STEP = 1 / 250;
+
+function fail(rule: string, place: string, found: unknown, required: unknown): Verdict {
+  const message = `${place}: found ${found}, required ${required}`;
+  return { kind: 'fail', signature: `exact-codes/${rule}`, message };
+}
+
+/** Two parameters with the same meaning: +0 and -0, any two NaN. */
+function sameNumber(a: number, b: number): boolean {
+  return a === b || (Number.isNaN(a) && Number.isNaN(b));
+}
+
+/** Whether both codes lie equally near to x, so that either may be stored. */
+function isTie(spec: FormatSpec, t: HeadTensor, x: number, element: number, a: Codes, b: Codes) {
+  const [token, channel] = [Math.floor(element / t.headSize), element % t.headSize];
+  const group = groupIndex(spec.axisOf[t.tensor], t, token, channel);
+  const scale = numberTypes[spec.scaleType].decode(b.scales[group]);
+  const zero = spec.zeroType ? numberTypes[spec.zeroType].decode(b.zeros[group]) : 0;
+  const distance = (codes: Codes) =>
+    Math.abs(spec.exactCode(t, codes.codes[element], scale, zero) - x);
+  return distance(a) - distance(b) <= NEARLY * Math.abs(scale) + u16 * Math.abs(x);
+}
+
+function compareCodes(
+  spec: FormatSpec,
+  t: HeadTensor,
+  x: Float64Array,
+  found: Codes,
+  eitherTie: boolean,
+  place: string,
+): Verdict | null {
+  const required = spec.quantize(t, x);
+  for (const kind of ['zeros', 'scales'] as const) {
+    const type = kind === 'scales' ? spec.scaleType : spec.zeroType;
+    if (type === null) continue;
+    const { decode } = numberTypes[type];
+    const at = required[kind].findIndex(
+      (bits, i) => !sameNumber(decode(bits), decode(found[kind][i])),
+    );
+    if (at === -1) continue;
+    const [f, r] = [found[kind][at], required[kind][at]].map((bits) => decode(bits));
+    return fail(`${t.tensor}-${kind}`, `cache (${place}) ${t.tensor}-${kind}[${at}]`, f, r);
+  }
+  const at = required.codes.findIndex(
+    (code, i) =>
+      code !== found.codes[i] && !(eitherTie && isTie(spec, t, x[i], i, found, required)),
+  );
+  if (at === -1) return null;
+  const where = `cache (${place}) ${t.tensor}-codes[${at}], of the value ${x[at]}`;
+  return fail(`${t.tensor}-codes`, where, found.codes[at], required.codes[at]);
+}
+
+/** Values that the kernel gives, against those of the spec: a few roundings in fp16 apart. */
+function compareValues(found: Float64Array, required: Float64Array, tensor: string, place: string) {
+  const largest = required.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
+  const at = required.findIndex((x, i) => {
+    return !(sameNumber(x, found[i]) || Math.abs(found[i] - x) <= 4 * u16 * largest);
+  });
+  if (at === -1) return null;
+  return fail(`${tensor}-values`, `${tensor}[${at}] (${place})`, found[at], required[at]);
+}
+
+function compareHead(judgement: Judgement, ran: Ran, tensor: TensorName, index: number) {
+  const { case: c, inputs, kernel } = judgement;
+  const { capabilities } = kernel;
+  const { kvHeads, headSize, tokens } = c.problem;
+  const [request, head] = [Math.floor(index / kvHeads), index % kvHeads];
+  const place = `request ${request}, KV head ${head}`;
+  const count = quantizedTokens(tokens[request], capabilities);
+  const first = firstTokens(c.problem)[request];
+  const packed = ran.stored?.packed?.[tensor][index];
+  const spec = specOf(c.scheme);
+  if (packed !== undefined && spec !== null) {
+    if (count === 0) return null;
+    const t = headTensor(spec, c.scheme, tensor, count, headSize);
+    const x = f64Array(headRows(c.problem, inputs[tensor], head, first, count));
+    const found = spec.unpack(t, packed);
+    return compareCodes(spec, t, x, found, capabilities.eitherTie === true, place);
+  }
+  if (ran.stored?.values === undefined) return null;
+  const without = { ...ran, stored: {} };
+  const required = storedRows(c, capabilities, inputs, without, tensor, index);
+  const found = storedRows(c, capabilities, inputs, ran, tensor, index);
+  return compareValues(found, required, tensor, place);
+}
+
+function compareQuery(judgement: Judgement, query: Float32Array): Verdict | null {
+  const { headSize } = judgement.case.problem;
+  const { q } = judgement.inputs;
+  for (let from = 0; from < q.length; from += headSize) {
+    const row = Array.from(q.subarray(from, from + headSize), f64FromF16);
+    if (!row.every(Number.isFinite)) continue;
+    const allowed = QUERY_STEP * Math.max(...row.map(Math.abs)) + 2 ** -17;
+    const at = row.findIndex((x, i) => !(Math.abs(query[from + i] - x) <= allowed));
+    if (at !== -1) return fail('q-values', `query[${from + at}]`, query[from + at], row[at]);
+  }
+  return null;
+}
+
+/** The verdict of exact-codes on a kernel whose layout is `values`. */
+export function judgeStored(judgement: Judgement, ran: Ran): Verdict {
+  const { stored = {} } = ran;
+  if (stored.packed === undefined && stored.values === undefined) {
+    return { kind: 'unsupported', reason: 'the kernel gives no access to its cache' };
+  }
+  const { tokens, kvHeads } = judgement.case.problem;
+  for (let index = 0; index < tokens.length * kvHeads; index++) {
+    for (const tensor of ['k', 'v'] as const) {
+      const failed = compareHead(judgement, ran, tensor, index);
+      if (failed !== null) return failed;
+    }
+  }
+  const query = stored.query === undefined ? null : compareQuery(judgement, stored.query);
+  if (query !== null) return query;
+  const { k, v } = judgement.inputs;
+  return { kind: 'pass', elements: k.length + v.length, ratio: 0 };
+}
