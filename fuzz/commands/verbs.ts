@@ -1,6 +1,7 @@
 // verbs.ts - every verb of the command line, in the order of the help. A new verb is a line here, a
 // definition NAME.verb.ts and its code NAME.ts.
 
+import { benchVerb } from './bench.verb.js';
 import { doctorVerb } from './doctor.verb.js';
 import { kernelsVerb } from './kernels.verb.js';
 import { replayVerb } from './replay.verb.js';
@@ -12,6 +13,7 @@ export const verbs: readonly DefineVerb[] = [
   verifyVerb,
   replayVerb,
   shrinkVerb,
+  benchVerb,
   kernelsVerb,
   doctorVerb,
 ];
