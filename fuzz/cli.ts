@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // cli.ts - arguments to command to exit code; nothing else. A command's code is loaded when it is
-// called for (commands/verbs.ts). Every error is one sentence on the error output; a stack is shown with --debug only.
+// called for (commands/verbs.ts). Every error is one sentence on the error output; a stack is shown
+// with --debug only.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

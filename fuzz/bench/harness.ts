@@ -1,5 +1,5 @@
-// harness.ts - the toolkit's own speed, row by row: a child for each row (harness-worker.ts), with a
-// deadline. A row that cannot be measured here says why and is not a row.
+// harness.ts - the toolkit's own speed, row by row: a child for each row (harness-worker.ts), with
+// a deadline. A row that cannot be measured here says why and is not a row.
 
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
