@@ -138,6 +138,9 @@ export interface Ran {
   readonly lse: Float32Array; // (requests, queryHeads), natural log; -Infinity without tokens
   /** Of kernels whose layout is `values`; cache and residual windows are empty then. */
   readonly stored?: Stored;
+  /** Dequantised keys, (sum of tokens, kvHeads, headSize), words; of a kernel that has them. */
+  readonly kValues?: Uint16Array;
+  readonly vValues?: Uint16Array; // as kValues
   readonly violations: readonly MemoryViolation[];
   readonly reports: readonly EmulatorReport[];
   /** Equal hashes: the same interleaving ran. Empty on a real device. */

@@ -69,6 +69,8 @@ function startAddon(deadline = DEADLINE_MS) {
 const problem = {
   ...{ format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128, splits: 0 },
   ...{ queryHeads: 4, kvHeads: 2, headSize: 8, tokens: [3, 0, 130], softmaxScale: 0.5 },
+  ...{ queryTokens: 1, type: 'fp16', inputPadding: 0 },
+  ...{ appended: 0, pageTableStride: 0, poolPages: 0 },
 };
 const counting = (elements: number) => Uint16Array.from({ length: elements }, (_, i) => i + 1);
 const inputs = { q: counting(3 * 4 * 8), k: counting(133 * 2 * 8), v: counting(133 * 2 * 8) };
@@ -182,6 +184,100 @@ describe('a run', () => {
   });
 });
 
+// The kernel of -DPAGED: its cache is K itself, one page of 128 tokens after another.
+describe('a run with a page table', () => {
+  const shape = { queryTokens: 2, tokens: [3, 0, 300, 260], kept: [0, 0, 0, 128] };
+  const paged = { ...problem, ...shape, pageTableStride: 3, poolPages: 6, appended: 140 };
+  // Request 3 has the first page of request 2; page 1 is nobody's.
+  const pageTable = Int32Array.from([9, 9, 9, 9, 9, 9, 4, 0, 9, 4, 5, 9]);
+  const tokenWords = 2 * 8;
+  const k = counting(563 * tokenWords);
+  k.copyWithin(303 * tokenWords, 3 * tokenWords, (3 + 128) * tokenWords);
+  const given = { q: counting(4 * 2 * 4 * 8), k, v: k, pageTable };
+  const words = (bytes: Uint8Array) => new Uint16Array(bytes.slice().buffer);
+  const tokens = (first: number, count: number) =>
+    k.slice(first * tokenWords, (first + count) * tokenWords);
+
+  async function ran(changes: object, ...definitions: string[]) {
+    const { call, handle } = await opened(echo('PAGED', ...definitions));
+    const options = { ...nanPoison, dequantize: true };
+    const result = await call('run', handle, { ...paged, ...changes }, given, options);
+    if (result.kind !== 'ran') throw new Error(`${result.kind}: ${result.reason}`);
+    expect(result.violations).toEqual([]);
+    return result;
+  }
+
+  for (const [name, changes] of [
+    ['quantised at once', { appended: 0 }],
+    ['with appended tokens', {}],
+    ['from nothing, step by step', { appended: 1000 }],
+    ['with rows apart', { appended: 0, inputPadding: 8 }],
+    ['with rows apart and appended tokens', { inputPadding: 24 }],
+  ] as const) {
+    it(`hands over each token once, ${name}`, async () => {
+      const result = await ran(changes);
+      const cache = words(result.cache);
+      const page = (i: number) => cache.slice(i * 128 * tokenWords, (i + 1) * 128 * tokenWords);
+      expect(page(4)).toEqual(tokens(3, 128));
+      expect(page(0)).toEqual(tokens(131, 128));
+      expect(page(5)).toEqual(tokens(303 + 128, 128));
+      expect(page(1).every((word) => word === 0xffff)).toBe(true);
+      const window = result.kResidual.slice(2 * 128 * tokenWords, (2 * 128 + 44) * tokenWords);
+      expect(window).toEqual(tokens(3 + 256, 44));
+      expect(result.kValues).toEqual(k);
+      expect(result.vValues?.length).toBe(k.length);
+      expect(result.output).toEqual(given.q);
+      const lengths = [3, 6, 0, 0, 300, 600, 260, 520].flatMap((n) => Array(4).fill(n));
+      expect([...result.lse]).toEqual(lengths);
+    });
+  }
+
+  it('forbids an emulated library to read between rows, pages and tables', async () => {
+    const { call, handle } = await opened(echo('PAGED', 'EMULATED'), 90);
+    const changes = { inputPadding: 8 };
+    const result = await call('run', handle, { ...paged, ...changes }, given, nanPoison);
+    // Rows of 16 bytes and 16 bytes between them: q, quantised tokens, appended ones and none.
+    const [q, quantised, appended, none] = [32, 2 * (160 + 120), 2 * 283, 2 * (4 * 140 - 283)];
+    const initialised = (q + 2 * (quantised + appended + none)) * 32 + 4 * 12;
+    const between = (q + 2 * (quantised + appended)) * 16 + 2 * none * 32 + 4 * 8;
+    const page = 128 * tokenWords * 2;
+    const written = 6 * page + 2 * 4 * page + 64 + q * 16 + q * 4;
+    expect(result.reports[1].text).toBe(
+      `${written + 3 * page + between} never written, ${initialised} initialised, ` +
+        `${12 * 2 * 4096} redzone`,
+    );
+  });
+
+  it('is refused where the library cannot append', async () => {
+    const { call, handle } = await opened(echo('PAGED', 'FAULT=NO_APPEND'));
+    expect(await call('describe', handle)).toMatchObject({ append: false, dequantize: true });
+    const result = await call('run', handle, paged, given, nanPoison);
+    const reason = 'append: null in the kernel table';
+    expect(result).toMatchObject({ kind: 'refused', reason });
+  });
+
+  it('refuses tables, lengths and options that make no sense', async () => {
+    const { call, handle } = await opened(echo('PAGED'));
+    const inRange = 'a page from 0 to 6 - 1 is required';
+    for (const [changes, inputs, message] of [
+      [{ pageTableStride: 1 }, {}, 'problem.pageTableStride: 1 found, at least 2, the records of'],
+      [{ pageTableStride: 0 }, {}, 'problem.pageTableStride: 0 found, a page table for poolPages'],
+      [{ kept: [0, 0, 0, 100] }, {}, 'problem.kept[3]: 100 found, a multiple of 128 is required'],
+      [{ kept: [0, 0, 0, 384] }, {}, 'problem.kept[3]: 384 found, an integer from 0 to 260'],
+      [{ kept: [0] }, {}, 'problem.kept: 1 requests found, 4 requests is required'],
+      [{ type: 'fp8' }, {}, 'problem.type: "fp8" found, "fp16" or "bf16" is required'],
+      [{ queryTokens: 0 }, {}, 'problem.queryTokens: 0 found, an integer from 1 to 1024'],
+      [{}, { pageTable: pageTable.slice(1) }, 'inputs.pageTable: 11 elements found, '],
+      [{}, { pageTable: pageTable.map((page) => page - 5) }, `[6]: -1 found, ${inRange}`],
+      [{}, { pageTable: pageTable.map((page) => page + 2) }, `[6]: 6 found, ${inRange}`],
+    ] as const) {
+      const changed = { ...paged, ...changes };
+      const refused = call('run', handle, changed, { ...given, ...inputs }, nanPoison);
+      await expect(refused).rejects.toThrow(message);
+    }
+  });
+});
+
 async function refusal(path: string, sm = 0): Promise<string> {
   const result = await startAddon()('open', path, { ordinal: 0, sm });
   if (result.kind === 'opened') throw new Error(`${path}: was opened`);
@@ -193,7 +289,7 @@ async function refusal(path: string, sm = 0): Promise<string> {
 describe('open', () => {
   for (const [definitions, message] of [
     [['kvproof_kernel=other_name'], 'no-library: exports no function kvproof_kernel()'],
-    [['FAULT=WRONG_VERSION'], 'no-library: kernel ABI version 999 found, version 1 is required'],
+    [['FAULT=WRONG_VERSION'], 'no-library: kernel ABI version 999 found, version 2 is required'],
     [['FAULT=SHORT_TABLE'], 'no-library: kernel table of 16 bytes found, '],
     [['FAULT=NULL_TABLE'], 'no-library: kvproof_kernel() returned no kernel table'],
     [['FAULT=NULL_DECODE'], 'no-library: decode is null in the kernel table, a function is'],

@@ -2,8 +2,8 @@
 // library into a Kernel.
 //
 // The addon (native/host) does the work: it loads the library, puts every buffer between redzones,
-// poisons what the kernel has to write, runs quantize and decode, and compares. Here are only its
-// types and the translation between a Case and what the C interface calls a problem. Nothing is
+// poisons what the kernel has to write, runs quantize, append, decode and dequantize, and compares.
+// Here are only its types and the translation between a Case and what the C interface calls a problem. Nothing is
 // loaded until a kernel is opened, so importing this file is safe without a build.
 //
 // A kernel that crashes takes this process along. Only worker processes call openNative().
@@ -42,12 +42,36 @@ export interface NativeProblem {
   readonly tokens: readonly number[]; // (requests)
   readonly splits: number;
   readonly softmaxScale: number;
+  readonly queryTokens: number;
+  readonly type: 'fp16' | 'bf16';
+  /** Elements between the rows of q, k and v. */
+  readonly inputPadding: number;
+  /** Entries of a request in the page table; 0: no table. */
+  readonly pageTableStride: number;
+  readonly poolPages: number;
+  /** The last tokens of each request that come one a step; more than 0 requires a table. */
+  readonly appended: number;
+  /** (requests): leading tokens whose records other requests write. */
+  readonly kept?: readonly number[];
+}
+
+/** Inputs, and the page table where there is one: (requests, pageTableStride). */
+export type NativeInputs = Inputs & { readonly pageTable?: Int32Array };
+
+export interface NativeOptions {
+  readonly poison: number;
+  readonly schedule?: Schedule;
+  /** Keys and values are read back. */
+  readonly dequantize?: boolean;
 }
 
 interface NativeDescription {
   readonly name: string;
   readonly capabilities: string; // JSON
   readonly device: { readonly name: string; readonly driver: string; readonly sm: number };
+  /** The functions that a table may lack. */
+  readonly append: boolean;
+  readonly dequantize: boolean;
   readonly emulated: boolean;
   readonly checked: boolean;
 }
@@ -70,8 +94,8 @@ export interface Addon {
   run(
     handle: number,
     problem: NativeProblem,
-    inputs: Inputs,
-    options: { poison: number; schedule?: Schedule },
+    inputs: NativeInputs,
+    options: NativeOptions,
   ): Ran | NativeFailure;
   close(handle: number): void;
 }
@@ -170,5 +194,7 @@ function nativeProblem(c: Case, splits: number): NativeProblem {
   return {
     ...{ format, kAxis, bits, group, queryHeads, kvHeads, headSize, tokens, splits },
     softmaxScale,
+    ...{ queryTokens: 1, type: 'fp16', inputPadding: 0, appended: 0 },
+    ...{ pageTableStride: 0, poolPages: 0 },
   };
 }

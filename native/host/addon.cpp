@@ -2,7 +2,8 @@
 //
 //   open(path, {ordinal, sm})              -> {kind: 'opened', handle}, or
 //                                             {kind: 'no-device' | 'no-library', message}
-//   describe(handle)                       -> {name, capabilities, device, emulated, checked}
+//   describe(handle)                       -> {name, capabilities, device, append, dequantize,
+//                                              emulated, checked}
 //   supports(handle, problem)              -> null, or the kernel's reason
 //   run(handle, problem, inputs, options)  -> {kind, ...}, see run.h
 //   close(handle)
@@ -123,6 +124,10 @@ Napi::Value outcome_value(Napi::Env env, const RunOutcome& outcome) {
   object.Set("vResidual", typed_array<uint16_t>(env, outcome.v_residual));
   object.Set("output", typed_array<uint16_t>(env, outcome.output));
   object.Set("lse", typed_array<float>(env, outcome.lse));
+  if (outcome.dequantized) {
+    object.Set("kValues", typed_array<uint16_t>(env, outcome.k_values));
+    object.Set("vValues", typed_array<uint16_t>(env, outcome.v_values));
+  }
   object.Set("scheduleHash", hex16(outcome.schedule_hash));
   return object;
 }
@@ -162,6 +167,8 @@ Napi::Value describe(const Napi::CallbackInfo& info) {
   result.Set("name", library->table().name);
   result.Set("capabilities", library->table().capabilities);
   result.Set("device", device);
+  result.Set("append", library->table().append != nullptr);
+  result.Set("dequantize", library->table().dequantize != nullptr);
   result.Set("emulated", library->emulated());
   result.Set("checked", library->emulated() && library->table().emulator->checked != 0);
   return result;

@@ -2,6 +2,7 @@
 // range and size before anything native sees it, and a wrong one is one sentence.
 #include "arguments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -18,6 +19,9 @@ constexpr uint32_t kRequestsMax = 1u << 20;
 constexpr uint64_t kTotalTokensMax = 1ull << 32;
 constexpr uint64_t kHeadsMax = 1u << 12;
 constexpr uint64_t kHeadSizeMax = 1u << 12;
+constexpr uint64_t kQueryTokensMax = 1u << 10;
+constexpr uint64_t kInputPaddingMax = 1u << 12;
+constexpr uint64_t kPagesMax = (1u << 31) - 1;
 constexpr size_t kStringBytesMax = 1u << 16;
 
 [[noreturn]] void fail(const Napi::Env& env, const std::string& name, const std::string& found,
@@ -75,6 +79,18 @@ uint32_t axis_argument(const Napi::Value& value, const std::string& name) {
   fail(value.Env(), name, describe(value), "\"channel\" or \"token\"");
 }
 
+uint32_t type_argument(const Napi::Value& value, const std::string& name) {
+  const std::string type = string_argument(value, name);
+  if (type == "fp16") return KVP_FP16;
+  if (type == "bf16") return KVP_BF16;
+  fail(value.Env(), name, describe(value), "\"fp16\" or \"bf16\"");
+}
+
+bool flag_argument(const Napi::Value& value, const std::string& name) {
+  if (!value.IsBoolean()) fail(value.Env(), name, describe(value), "true or false");
+  return value.As<Napi::Boolean>().Value();
+}
+
 float scale_argument(const Napi::Value& value, const std::string& name) {
   const std::string required = "a finite float32 number";
   if (!value.IsNumber()) fail(value.Env(), name, describe(value), required);
@@ -107,6 +123,29 @@ std::vector<int64_t> tokens_argument(const Napi::Value& value, const std::string
   return tokens;
 }
 
+// Leading tokens of each request that other requests write: (requests), whole records.
+std::vector<int64_t> kept_argument(const Napi::Value& value, const std::string& name,
+                                   const std::vector<int64_t>& tokens) {
+  if (!value.IsArray()) fail(value.Env(), name, describe(value), "an array of integers");
+  const Napi::Array array = value.As<Napi::Array>();
+  if (array.Length() != tokens.size()) {
+    fail(value.Env(), name, std::to_string(array.Length()) + " requests",
+         std::to_string(tokens.size()) + " requests");
+  }
+  std::vector<int64_t> kept(tokens.size());
+  for (uint32_t r = 0; r < kept.size(); ++r) {
+    const Napi::HandleScope scope(value.Env());
+    const std::string entry = name + "[" + std::to_string(r) + "]";
+    const Napi::Value found = array.Get(r);
+    kept[r] =
+        static_cast<int64_t>(integer_argument(found, entry, 0, static_cast<uint64_t>(tokens[r])));
+    if (kept[r] % KVP_RECORD_TOKENS != 0) {
+      fail(value.Env(), entry, std::to_string(kept[r]), "a multiple of 128");
+    }
+  }
+  return kept;
+}
+
 std::string choice_argument(const Napi::Value& value, const std::string& name,
                             std::initializer_list<const char*> choices) {
   const std::string chosen = string_argument(value, name);
@@ -134,23 +173,70 @@ Schedule schedule_argument(const Napi::Value& value) {
   return schedule;
 }
 
-// fp16 bits: Uint16Array and nothing else, of exactly `elements` elements. A detached array has
+// A typed array of this type and nothing else, of exactly `elements` elements. A detached array has
 // length 0.
-const uint16_t* f16_pointer(const Napi::Value& value, const std::string& name, uint64_t elements) {
+template <typename T, napi_typedarray_type TYPE>
+const T* array_pointer(const Napi::Value& value, const std::string& name, uint64_t elements,
+                       const std::string& array) {
   const Napi::Env env = value.Env();
-  if (!value.IsTypedArray()) fail(env, name, describe(value), "a Uint16Array");
+  const std::string required = "a " + array;
+  if (!value.IsTypedArray()) fail(env, name, describe(value), required);
   napi_typedarray_type type;
   size_t length = 0;
   void* data = nullptr;
   const napi_status status =
       napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr);
-  if (status != napi_ok) fail(env, name, "an unreadable typed array", "a Uint16Array");
-  if (type != napi_uint16_array) fail(env, name, describe(value), "a Uint16Array");
+  if (status != napi_ok) fail(env, name, "an unreadable typed array", required);
+  if (type != TYPE) fail(env, name, describe(value), required);
   if (length != elements || (length != 0 && data == nullptr)) {
     fail(env, name, std::to_string(length) + " elements",
-         "a Uint16Array of " + std::to_string(elements) + " elements");
+         required + " of " + std::to_string(elements) + " elements");
   }
-  return static_cast<const uint16_t*>(data);
+  return static_cast<const T*>(data);
+}
+
+// Words of 16 bits.
+const uint16_t* word_pointer(const Napi::Value& value, const std::string& name, uint64_t elements) {
+  return array_pointer<uint16_t, napi_uint16_array>(value, name, elements, "Uint16Array");
+}
+
+// (requests, page_table_stride): the entry of each record names a page of the pool.
+const int32_t* page_table_pointer(const Napi::Value& value, const Problem& problem) {
+  const std::string name = "inputs.pageTable";
+  const uint64_t stride = problem.page_table_stride;
+  const int32_t* table = array_pointer<int32_t, napi_int32_array>(
+      value, name, problem.tokens.size() * stride, "Int32Array");
+  for (size_t r = 0; r < problem.tokens.size(); ++r) {
+    const auto records = static_cast<uint64_t>(problem.tokens[r]) / KVP_RECORD_TOKENS;
+    for (uint64_t i = r * stride; i < r * stride + records; ++i) {
+      if (table[i] >= 0 && static_cast<uint32_t>(table[i]) < problem.pool_pages) continue;
+      fail(value.Env(), name + "[" + std::to_string(i) + "]", std::to_string(table[i]),
+           "a page from 0 to " + std::to_string(problem.pool_pages) + " - 1");
+    }
+  }
+  return table;
+}
+
+// How the cache is made: pages behind a table, tokens that come one a step.
+void page_arguments(const Napi::Object& object, Problem* problem) {
+  problem->page_table_stride = field32(object, "problem", "pageTableStride", 0, kPagesMax);
+  problem->pool_pages = field32(object, "problem", "poolPages", 0, kPagesMax);
+  problem->appended = field32(object, "problem", "appended", 0, kUint32Max);
+  const Napi::Value kept = object.Get("kept");
+  if (!kept.IsUndefined()) {
+    problem->kept = kept_argument(kept, "problem.kept", problem->tokens);
+  }
+  const int64_t longest = *std::max_element(problem->tokens.begin(), problem->tokens.end());
+  const auto records = static_cast<uint64_t>(longest) / KVP_RECORD_TOKENS;
+  const uint64_t stride = problem->page_table_stride;
+  if (stride > 0 && stride < records) {
+    fail(object.Env(), "problem.pageTableStride", std::to_string(stride),
+         "at least " + std::to_string(records) + ", the records of the longest request,");
+  }
+  if (stride == 0 && (problem->pool_pages > 0 || problem->appended > 0 || !problem->kept.empty())) {
+    fail(object.Env(), "problem.pageTableStride", "0",
+         "a page table for poolPages, appended and kept");
+  }
 }
 
 }  // namespace
@@ -203,6 +289,10 @@ Problem problem_argument(const Napi::Value& value) {
     fail(value.Env(), "problem.queryHeads", std::to_string(problem.query_heads),
          "a multiple of problem.kvHeads " + std::to_string(problem.kv_heads));
   }
+  problem.query_tokens = field32(object, "problem", "queryTokens", 1, kQueryTokensMax);
+  problem.type = type_argument(object.Get("type"), "problem.type");
+  problem.input_padding = field32(object, "problem", "inputPadding", 0, kInputPaddingMax);
+  page_arguments(object, &problem);
   return problem;
 }
 
@@ -212,6 +302,10 @@ RunOptions options_argument(const Napi::Value& value) {
   options.poison = static_cast<uint8_t>(field32(object, "options", "poison", 0, 255));
   const Napi::Value schedule = object.Get("schedule");
   if (!schedule.IsUndefined()) options.schedule = schedule_argument(schedule);
+  const Napi::Value dequantize = object.Get("dequantize");
+  if (!dequantize.IsUndefined()) {
+    options.dequantize = flag_argument(dequantize, "options.dequantize");
+  }
   return options;
 }
 
@@ -220,13 +314,15 @@ TypedInputs::TypedInputs(const Napi::Value& value) {
   q_ = object.Get("q");
   k_ = object.Get("k");
   v_ = object.Get("v");
+  page_table_ = object.Get("pageTable");
 }
 
 Inputs TypedInputs::pointers(const Problem& problem) const {
   Inputs inputs;
-  inputs.q = f16_pointer(q_, "inputs.q", problem.query_elements());
-  inputs.k = f16_pointer(k_, "inputs.k", problem.kv_elements());
-  inputs.v = f16_pointer(v_, "inputs.v", problem.kv_elements());
+  inputs.q = word_pointer(q_, "inputs.q", problem.query_elements());
+  inputs.k = word_pointer(k_, "inputs.k", problem.kv_elements());
+  inputs.v = word_pointer(v_, "inputs.v", problem.kv_elements());
+  if (problem.page_table_stride > 0) inputs.page_table = page_table_pointer(page_table_, problem);
   return inputs;
 }
 

@@ -25,21 +25,22 @@ std::string string_argument(const Napi::Value& value, const std::string& name);
 // A path that starts at the root: dlopen() would search the library path for any other.
 std::string path_argument(const Napi::Value& value, const std::string& name);
 
-// {format, kAxis, bits, group, queryHeads, kvHeads, headSize, tokens, splits, softmaxScale}
+// {format, kAxis, bits, group, queryHeads, kvHeads, headSize, tokens, splits, softmaxScale,
+//  queryTokens, type, inputPadding, pageTableStride, poolPages, appended, kept?}
 Problem problem_argument(const Napi::Value& value);
-// {poison, schedule?: {policy, copies, seed, starvedWarp?}}
+// {poison, schedule?: {policy, copies, seed, starvedWarp?}, dequantize?}
 RunOptions options_argument(const Napi::Value& value);
 
-// The three typed arrays of a run. The constructor reads the properties; pointers() checks type and
-// length against the problem and calls no JavaScript, so what it returns stays valid until control
-// goes back.
+// The typed arrays of a run: q, k, v, and pageTable where there is one. The constructor reads the
+// properties; pointers() checks type and length against the problem and calls no JavaScript, so
+// what it returns stays valid until control goes back.
 class TypedInputs {
  public:
   explicit TypedInputs(const Napi::Value& value);
   Inputs pointers(const Problem& problem) const;
 
  private:
-  Napi::Value q_, k_, v_;
+  Napi::Value q_, k_, v_, page_table_;
 };
 
 }  // namespace kvproof

@@ -64,11 +64,11 @@ uint8_t redzone_byte(uint8_t poison, uint64_t position) {
 }
 
 // Is the element that consists of this byte alone a NaN?
-bool poison_is_nan(uint8_t poison, uint64_t element_bytes) {
+bool poison_is_nan(uint8_t poison, Element element) {
   // fp16: exponent bits 0x7C00, all set in the pattern pp if bits 2..6 of p are; bits 0..1 and the
-  // second byte then make the fraction non-zero. fp32: exponent 0x7F800000 takes bit 7 of the
-  // second byte too.
-  const uint8_t exponent = element_bytes == 2 ? 0x7C : 0xFF;
+  // second byte then make the fraction non-zero. fp32 (exponent 0x7F800000) and bf16 (0x7F80) take
+  // bit 7 of the next byte too.
+  const uint8_t exponent = element == Element::fp16 ? 0x7C : 0xFF;
   return (poison & exponent) == exponent;
 }
 
@@ -118,6 +118,13 @@ Answer GuardedBuffer::allocate(const kvp_memory& memory, const char* name, uint6
   return written;
 }
 
+void GuardedBuffer::forbid(const std::vector<Gap>& gaps) const {
+  if (memory_->mark == nullptr) return;
+  for (const Gap& gap : gaps) {
+    memory_->mark(block_ + kRedzoneBytes + gap.first, gap.bytes, kNeverWritten);
+  }
+}
+
 void GuardedBuffer::compare(uint64_t begin, uint64_t end, Violation::Kind kind,
                             std::vector<Violation>* violations) const {
   // The common case is equality, and memcmp() is many times faster than the loop that counts.
@@ -157,9 +164,9 @@ Answer GuardedBuffer::freeze(std::vector<Violation>* violations) {
   return answer;
 }
 
-void GuardedBuffer::find_unwritten(uint64_t element_bytes,
-                                   std::vector<Violation>* violations) const {
-  if (!poison_is_nan(poison_, element_bytes)) return;
+void GuardedBuffer::find_unwritten(Element type, std::vector<Violation>* violations) const {
+  if (!poison_is_nan(poison_, type)) return;
+  const uint64_t element_bytes = type == Element::fp32 ? 4 : 2;
   uint64_t first = bytes_;
   uint64_t count = 0;
   for (uint64_t i = 0; i + element_bytes <= bytes_; i += element_bytes) {

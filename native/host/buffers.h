@@ -36,6 +36,15 @@ struct Violation {
   uint64_t count;  // bytes
 };
 
+// Bytes of an input that no kernel may read: between strided rows, behind a request's pages.
+struct Gap {
+  uint64_t first;
+  uint64_t bytes;
+};
+
+// What an element of poison alone would be.
+enum class Element { fp16, bf16, fp32 };
+
 // Frees every allocation of a run when the run ends, however it ends.
 class MemoryScope {
  public:
@@ -53,10 +62,13 @@ class GuardedBuffer {
   // Allocates `bytes` of data and fills them from `initial`, or with poison if `initial` is null.
   Answer allocate(const kvp_memory& memory, const char* name, uint64_t bytes, const void* initial,
                   uint8_t poison);
+  // For kernels that track their memory: reading the gaps is a bug from now on.
+  void forbid(const std::vector<Gap>& gaps) const;
 
+  // Null before allocate().
   template <typename T>
   T* device() const {
-    return reinterpret_cast<T*>(block_ + kRedzoneBytes);
+    return block_ == nullptr ? nullptr : reinterpret_cast<T*>(block_ + kRedzoneBytes);
   }
 
   // Fetches the buffer and appends what differs from what was there: bytes of the redzones, and
@@ -67,11 +79,10 @@ class GuardedBuffer {
   // reads.
   Answer freeze(std::vector<Violation>* violations);
 
-  // Appends elements of `element_bytes` that still hold nothing but poison. Only where that can be
-  // told: poison whose pattern is a NaN of the element type (2: fp16, 4: fp32). Any other pattern
-  // may be a right result; then two runs with different poison tell, and that is the caller's
-  // business.
-  void find_unwritten(uint64_t element_bytes, std::vector<Violation>* violations) const;
+  // Appends elements that still hold nothing but poison. Only where that can be told: poison whose
+  // pattern is a NaN of the element type. Any other pattern may be a right result; then two runs
+  // with different poison tell, and that is the caller's business.
+  void find_unwritten(Element element, std::vector<Violation>* violations) const;
 
   // The data as inspect() or freeze() fetched it last.
   const uint8_t* data() const { return after_.data() + kRedzoneBytes; }

@@ -7,8 +7,8 @@
 #ifndef KVPROOF_HOST_PROBLEM_H
 #define KVPROOF_HOST_PROBLEM_H
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +27,20 @@ struct Problem {
   uint32_t k_axis = KVP_AXIS_CHANNEL;
   uint32_t splits = 0;
   float softmax_scale = 0.0f;
+  uint32_t query_tokens = 1;
+  uint32_t type = KVP_FP16;
+  uint32_t page_table_stride = 0;
+  uint32_t pool_pages = 0;
+  std::vector<int64_t> kept;   // (requests), or empty
+  uint64_t appended = 0;       // the last tokens of each request come one a step
+  uint64_t input_padding = 0;  // elements between the rows of q, k and v
 
   // Valid while this object lives and is not changed.
-  kvp_problem view() const {
+  kvp_problem view() const { return view(tokens, kept); }
+
+  // The same with other lengths, which the caller keeps alive: those of a step.
+  kvp_problem view(const std::vector<int64_t>& lengths,
+                   const std::vector<int64_t>& kept_lengths) const {
     kvp_problem problem{};
     problem.struct_bytes = sizeof(kvp_problem);
     problem.requests = static_cast<uint32_t>(tokens.size());
@@ -42,8 +53,53 @@ struct Problem {
     problem.splits = splits;
     problem.softmax_scale = softmax_scale;
     problem.format = format.c_str();
-    problem.tokens = tokens.data();
+    problem.tokens = lengths.data();
+    problem.query_tokens = query_tokens;
+    problem.type = type;
+    problem.page_table_stride = page_table_stride;
+    problem.pool_pages = pool_pages;
+    problem.kept = kept_lengths.empty() ? nullptr : kept_lengths.data();
+    if (input_padding > 0) {
+      const uint64_t row = head_size + input_padding;
+      problem.q_head_stride = problem.k_head_stride = problem.v_head_stride = row;
+      problem.q_token_stride = query_heads * row;
+      problem.k_token_stride = problem.v_token_stride = kv_heads * row;
+    }
     return problem;
+  }
+
+  // Tokens of request r that are appended one a step, and the steps that this takes.
+  uint64_t appended_tokens(size_t r) const {
+    return std::min(appended, static_cast<uint64_t>(tokens[r]));
+  }
+  uint64_t steps() const {
+    uint64_t most = 0;
+    for (size_t r = 0; r < tokens.size(); ++r) most = std::max(most, appended_tokens(r));
+    return most;
+  }
+  // Lengths for quantize: all tokens but the appended ones.
+  std::vector<int64_t> quantized_lengths() const {
+    std::vector<int64_t> lengths = tokens;
+    for (size_t r = 0; r < tokens.size(); ++r) {
+      lengths[r] -= static_cast<int64_t>(appended_tokens(r));
+    }
+    return lengths;
+  }
+  // Lengths for append number `step`: with the token of the step, 0 where a request has none left.
+  std::vector<int64_t> appended_lengths(uint64_t step) const {
+    std::vector<int64_t> lengths = quantized_lengths();
+    for (size_t r = 0; r < tokens.size(); ++r) {
+      lengths[r] = step < appended_tokens(r) ? lengths[r] + static_cast<int64_t>(step) + 1 : 0;
+    }
+    return lengths;
+  }
+  // Of the kept tokens, those whose records these lengths have.
+  std::vector<int64_t> kept_lengths(const std::vector<int64_t>& lengths) const {
+    std::vector<int64_t> now = kept;
+    for (size_t r = 0; r < now.size(); ++r) {
+      now[r] = std::min(now[r], lengths[r] / KVP_RECORD_TOKENS * KVP_RECORD_TOKENS);
+    }
+    return now;
   }
 
   uint64_t total_tokens() const {
@@ -52,12 +108,12 @@ struct Problem {
     return total;
   }
 
-  // Elements of q and of the output: (requests, query_heads, head_size).
+  // Elements of q and of the output: (requests, query_tokens, query_heads, head_size).
   uint64_t query_elements() const { return lse_elements() * head_size; }
   // Elements of k and of v: (sum of tokens, kv_heads, head_size).
   uint64_t kv_elements() const { return total_tokens() * kv_heads * head_size; }
-  // Elements of lse: (requests, query_heads).
-  uint64_t lse_elements() const { return static_cast<uint64_t>(tokens.size()) * query_heads; }
+  // Elements of lse: (requests, query_tokens, query_heads).
+  uint64_t lse_elements() const { return tokens.size() * uint64_t{query_tokens} * query_heads; }
 };
 
 // How the emulator interleaves warps and lands copies; names as in kvp_schedule.
@@ -69,8 +125,9 @@ struct Schedule {
 };
 
 struct RunOptions {
-  uint8_t poison = 0xFF;  // byte that fills everything a kernel has to write
-  Schedule schedule;      // used by emulated kernels only
+  uint8_t poison = 0xFF;    // byte that fills everything a kernel has to write
+  Schedule schedule;        // used by emulated kernels only
+  bool dequantize = false;  // reads keys and values back
 };
 
 }  // namespace kvproof

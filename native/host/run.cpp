@@ -1,5 +1,7 @@
-// run.cpp - one run of a case: buffers, inputs, quantize, decode, and what was written where.
+// run.cpp - one run of a case: buffers, inputs, the stages, and what was written where.
 #include "run.h"
+
+#include "arrangement.h"
 
 namespace kvproof {
 namespace {
@@ -10,10 +12,16 @@ constexpr uint64_t kBufferBytesMax = (1ull << 32) - 1;
 // Reports of one kind and place are counted by the emulator, so more than this is a runaway.
 constexpr uint32_t kReportsMax = 4096;
 
+// A buffer that a run does without stays empty, and its pointer null.
 struct RunBuffers {
   GuardedBuffer q, k, v;                        // inputs of the run
-  GuardedBuffer cache, k_residual, v_residual;  // written by quantize, read by decode
+  GuardedBuffer page_table;                     // input, of a cache with one
+  GuardedBuffer k_appended, v_appended;         // inputs of append, step by step
+  GuardedBuffer cache, k_residual, v_residual;  // written by quantize and append, read by decode
   GuardedBuffer workspace, output, lse;         // written by decode
+  GuardedBuffer k_values, v_values;             // written by dequantize
+
+  std::vector<GuardedBuffer*> used;  // in the order of allocation
 
   kvp_buffers view() const {
     kvp_buffers buffers{};
@@ -26,6 +34,9 @@ struct RunBuffers {
     buffers.workspace = workspace.device<uint8_t>();
     buffers.output = output.device<uint16_t>();
     buffers.lse = lse.device<float>();
+    buffers.page_table = page_table.device<const int32_t>();
+    buffers.k_out = k_values.device<uint16_t>();
+    buffers.v_out = v_values.device<uint16_t>();
     return buffers;
   }
 };
@@ -52,48 +63,132 @@ Answer ask_sizes(const Library& library, const kvp_problem& problem, kvp_sizes* 
   return answer;
 }
 
+// Allocates in the order of the calls, until one fails.
+class Allocation {
+ public:
+  Allocation(const Library& library, uint8_t poison, RunBuffers* buffers)
+      : memory_(library.memory()), poison_(poison), buffers_(buffers) {}
+
+  void input(GuardedBuffer* buffer, const char* name, const Arranged& arranged) {
+    if (!add(buffer, name, arranged.bytes, arranged.data)) return;
+    buffer->forbid(arranged.gaps);
+  }
+  void written(GuardedBuffer* buffer, const char* name, uint64_t bytes) {
+    add(buffer, name, bytes, nullptr);
+  }
+  const Answer& answer() const { return answer_; }
+
+ private:
+  bool add(GuardedBuffer* buffer, const char* name, uint64_t bytes, const void* initial) {
+    if (answer_.ok()) answer_ = check_size(name, bytes, 1);
+    if (answer_.ok()) answer_ = buffer->allocate(memory_, name, bytes, initial, poison_);
+    if (answer_.ok()) buffers_->used.push_back(buffer);
+    return answer_.ok();
+  }
+
+  const kvp_memory& memory_;
+  const uint8_t poison_;
+  RunBuffers* const buffers_;
+  Answer answer_;
+};
+
+// A pool of pages has some that no record lies in; no kernel may look at them.
+std::vector<Gap> spare_pages(const Problem& problem, const kvp_sizes& sizes,
+                             const int32_t* page_table) {
+  std::vector<Gap> gaps;
+  if (problem.page_table_stride == 0 || problem.pool_pages == 0) return gaps;
+  std::vector<bool> used(problem.pool_pages, false);
+  for (size_t r = 0; r < problem.tokens.size(); ++r) {
+    const auto records = static_cast<uint64_t>(problem.tokens[r]) / KVP_RECORD_TOKENS;
+    const int32_t* pages = page_table + r * problem.page_table_stride;
+    for (uint64_t i = 0; i < records; ++i) used[static_cast<size_t>(pages[i])] = true;
+  }
+  const uint64_t page_bytes = sizes.cache_bytes / problem.pool_pages;
+  for (uint64_t page = 0; page < used.size(); ++page) {
+    if (!used[page]) gaps.push_back(Gap{page * page_bytes, page_bytes});
+  }
+  return gaps;
+}
+
 Answer allocate(const Library& library, const Problem& problem, const kvp_sizes& sizes,
-                const Inputs& inputs, uint8_t poison, RunBuffers* buffers) {
+                const Inputs& inputs, const RunOptions& options, RunBuffers* buffers) {
   const uint64_t query_bytes = problem.query_elements() * sizeof(uint16_t);
   const uint64_t kv_bytes = problem.kv_elements() * sizeof(uint16_t);
-  const uint64_t lse_bytes = problem.lse_elements() * sizeof(float);
-  struct Plan {
-    GuardedBuffer* buffer;
-    const char* name;
-    uint64_t bytes;
-    const void* initial;
-  };
-  const Plan plans[] = {
-      {&buffers->q, "q", query_bytes, inputs.q},
-      {&buffers->k, "k", kv_bytes, inputs.k},
-      {&buffers->v, "v", kv_bytes, inputs.v},
-      {&buffers->cache, "cache", sizes.cache_bytes, nullptr},
-      {&buffers->k_residual, "kResidual", sizes.residual_bytes, nullptr},
-      {&buffers->v_residual, "vResidual", sizes.residual_bytes, nullptr},
-      {&buffers->workspace, "workspace", sizes.workspace_bytes, nullptr},
-      {&buffers->output, "output", query_bytes, nullptr},
-      {&buffers->lse, "lse", lse_bytes, nullptr},
-  };
-  for (const Plan& plan : plans) {
-    const Answer answer =
-        plan.buffer->allocate(library.memory(), plan.name, plan.bytes, plan.initial, poison);
-    if (!answer.ok()) return answer;
+  const uint8_t poison = options.poison;
+  const uint64_t row = (problem.head_size + problem.input_padding) * sizeof(uint16_t);
+  const Answer steps = check_size(
+      "appended tokens", problem.steps() * problem.tokens.size() * problem.kv_heads * row, 1);
+  if (!steps.ok()) return steps;
+  Allocation allocation(library, poison, buffers);
+  allocation.input(&buffers->q, "q", arrange_queries(problem, inputs.q, poison));
+  allocation.input(&buffers->k, "k", arrange_quantized(problem, inputs.k, poison));
+  allocation.input(&buffers->v, "v", arrange_quantized(problem, inputs.v, poison));
+  if (problem.page_table_stride > 0) {
+    allocation.input(&buffers->page_table, "pageTable",
+                     arrange_page_table(problem, inputs.page_table, poison));
   }
-  return Answer{};
+  if (problem.steps() > 0) {
+    allocation.input(&buffers->k_appended, "kAppended",
+                     arrange_appended(problem, inputs.k, poison));
+    allocation.input(&buffers->v_appended, "vAppended",
+                     arrange_appended(problem, inputs.v, poison));
+  }
+  allocation.written(&buffers->cache, "cache", sizes.cache_bytes);
+  allocation.written(&buffers->k_residual, "kResidual", sizes.residual_bytes);
+  allocation.written(&buffers->v_residual, "vResidual", sizes.residual_bytes);
+  allocation.written(&buffers->workspace, "workspace", sizes.workspace_bytes);
+  allocation.written(&buffers->output, "output", query_bytes);
+  allocation.written(&buffers->lse, "lse", problem.lse_elements() * sizeof(float));
+  if (options.dequantize) {
+    allocation.written(&buffers->k_values, "kValues", kv_bytes);
+    allocation.written(&buffers->v_values, "vValues", kv_bytes);
+  }
+  return allocation.answer();
 }
 
 using Stage = kvp_status (*)(const kvp_problem*, const kvp_buffers*, void*, char*, size_t);
 
-// Launches one stage on the default stream and waits for it.
-Answer run_stage(const Library& library, const char* name, Stage stage, const kvp_problem& problem,
-                 const kvp_buffers& buffers) {
-  const Answer launched = ask(name, [&](char* err, size_t err_bytes) {
+Answer launch(const char* name, Stage stage, const kvp_problem& problem,
+              const kvp_buffers& buffers) {
+  return ask(name, [&](char* err, size_t err_bytes) {
     return stage(&problem, &buffers, nullptr, err, err_bytes);
   });
-  if (!launched.ok()) return launched;
+}
+
+Answer synchronize(const Library& library, const char* name) {
   return ask(name, [&](char* err, size_t err_bytes) {
     return library.memory().synchronize(nullptr, err, err_bytes);
   });
+}
+
+// Launches one stage on the default stream and waits for it.
+Answer run_stage(const Library& library, const char* name, Stage stage, const kvp_problem& problem,
+                 const kvp_buffers& buffers) {
+  const Answer launched = launch(name, stage, problem, buffers);
+  return launched.ok() ? synchronize(library, name) : launched;
+}
+
+// The tokens that are appended, one of each request a step.
+Answer run_appends(const Library& library, const Problem& problem, const kvp_buffers& buffers,
+                   const RunBuffers& guarded) {
+  const uint64_t steps = problem.steps();
+  if (steps == 0) return Answer{};
+  if (library.table().append == nullptr) {
+    return Answer{KVP_UNSUPPORTED, "append: null in the kernel table"};
+  }
+  const uint64_t step_elements =
+      problem.tokens.size() * problem.kv_heads * (problem.head_size + problem.input_padding);
+  for (uint64_t step = 0; step < steps; ++step) {
+    const std::vector<int64_t> lengths = problem.appended_lengths(step);
+    const std::vector<int64_t> kept = problem.kept_lengths(lengths);
+    kvp_buffers of_step = buffers;
+    of_step.k = guarded.k_appended.device<const uint16_t>() + step * step_elements;
+    of_step.v = guarded.v_appended.device<const uint16_t>() + step * step_elements;
+    const Answer launched =
+        launch("append", library.table().append, problem.view(lengths, kept), of_step);
+    if (!launched.ok()) return launched;
+  }
+  return synchronize(library, "append");
 }
 
 Answer freeze_cache(RunBuffers* buffers, std::vector<Violation>* violations) {
@@ -104,15 +199,15 @@ Answer freeze_cache(RunBuffers* buffers, std::vector<Violation>* violations) {
   return Answer{};
 }
 
-Answer inspect_all(RunBuffers* buffers, std::vector<Violation>* violations) {
-  for (GuardedBuffer* buffer :
-       {&buffers->q, &buffers->k, &buffers->v, &buffers->cache, &buffers->k_residual,
-        &buffers->v_residual, &buffers->workspace, &buffers->output, &buffers->lse}) {
+Answer inspect_all(const Problem& problem, RunBuffers* buffers,
+                   std::vector<Violation>* violations) {
+  for (GuardedBuffer* buffer : buffers->used) {
     const Answer answer = buffer->inspect(violations);
     if (!answer.ok()) return answer;
   }
-  buffers->output.find_unwritten(sizeof(uint16_t), violations);
-  buffers->lse.find_unwritten(sizeof(float), violations);
+  const Element element = problem.type == KVP_BF16 ? Element::bf16 : Element::fp16;
+  buffers->output.find_unwritten(element, violations);
+  buffers->lse.find_unwritten(Element::fp32, violations);
   return Answer{};
 }
 
@@ -140,6 +235,20 @@ void copy_results(const RunBuffers& buffers, RunOutcome* outcome) {
   outcome->v_residual = copy(buffers.v_residual);
   outcome->output = copy(buffers.output);
   outcome->lse = copy(buffers.lse);
+  if (!outcome->dequantized) return;
+  outcome->k_values = copy(buffers.k_values);
+  outcome->v_values = copy(buffers.v_values);
+}
+
+// From nothing to a cache that decode may read.
+Answer make_cache(const Library& library, const Problem& problem, const kvp_buffers& pointers,
+                  RunBuffers* buffers, RunOutcome* outcome) {
+  const std::vector<int64_t> lengths = problem.quantized_lengths();
+  const std::vector<int64_t> kept = problem.kept_lengths(lengths);
+  Answer answer = run_stage(library, "quantize", library.table().quantize,
+                            problem.view(lengths, kept), pointers);
+  if (answer.ok()) answer = run_appends(library, problem, pointers, *buffers);
+  return answer.ok() ? freeze_cache(buffers, &outcome->violations) : answer;
 }
 
 Answer run_stages(const Library& library, const Problem& problem, const Inputs& inputs,
@@ -147,13 +256,18 @@ Answer run_stages(const Library& library, const Problem& problem, const Inputs& 
   const kvp_problem view = problem.view();
   kvp_sizes sizes{};
   Answer answer = ask_sizes(library, view, &sizes);
-  if (answer.ok()) answer = allocate(library, problem, sizes, inputs, options.poison, buffers);
+  if (answer.ok()) answer = allocate(library, problem, sizes, inputs, options, buffers);
   if (!answer.ok()) return answer;
+  buffers->cache.forbid(spare_pages(problem, sizes, inputs.page_table));
   const kvp_buffers pointers = buffers->view();
-  answer = run_stage(library, "quantize", library.table().quantize, view, pointers);
-  if (answer.ok()) answer = freeze_cache(buffers, &outcome->violations);
+  answer = make_cache(library, problem, pointers, buffers, outcome);
   if (answer.ok()) answer = run_stage(library, "decode", library.table().decode, view, pointers);
-  return answer;
+  if (!answer.ok() || !options.dequantize) return answer;
+  if (library.table().dequantize == nullptr) {
+    return Answer{KVP_UNSUPPORTED, "dequantize: null in the kernel table"};
+  }
+  outcome->dequantized = true;
+  return run_stage(library, "dequantize", library.table().dequantize, view, pointers);
 }
 
 }  // namespace
@@ -177,7 +291,7 @@ RunOutcome run(const Library& library, const Problem& problem, const Inputs& inp
   RunBuffers buffers;
   answer = run_stages(library, problem, inputs, options, &buffers, &outcome);
   collect_reports(library, &outcome);
-  if (answer.ok()) answer = inspect_all(&buffers, &outcome.violations);
+  if (answer.ok()) answer = inspect_all(problem, &buffers, &outcome.violations);
   if (answer.status == KVP_DEVICE) return ended(RunOutcome::Kind::device_error, answer.text);
   if (!answer.ok()) return ended(RunOutcome::Kind::refused, answer.text);
   copy_results(buffers, &outcome);

@@ -1,8 +1,12 @@
-// run.h - one run of a kernel on one problem: quantize, decode, and everything that can be said
-// about them.
+// run.h - one run of a kernel on one problem: quantize, append, decode, dequantize, and everything
+// that can be said about them.
 //
-//   configure -> supports -> sizes -> allocate, poison -> quantize -> synchronize -> decode
-//   -> synchronize -> emulator reports -> read back, compare
+//   configure -> supports -> sizes -> allocate, poison -> quantize -> append, step by step ->
+//   decode
+//   -> dequantize -> emulator reports -> read back, compare
+//
+// Appends follow one another on the stream; every other stage is waited for. From decode on, the
+// cache is an input.
 //
 // No arithmetic on tensors: the outputs are handed over as the kernel left them. A run never throws
 // for what a kernel does; the outcome says where it ended.
@@ -20,9 +24,10 @@
 namespace kvproof {
 
 struct Inputs {
-  const uint16_t* q;  // fp16, (requests, query_heads, head_size)
-  const uint16_t* k;  // fp16, (sum of tokens, kv_heads, head_size)
+  const uint16_t* q;  // (requests, query_tokens, query_heads, head_size), of problem.type
+  const uint16_t* k;  // (sum of tokens, kv_heads, head_size)
   const uint16_t* v;  // as k
+  const int32_t* page_table = nullptr;  // (requests, page_table_stride)
 };
 
 struct Report {
@@ -44,10 +49,13 @@ struct RunOutcome {
   std::string reason;  // empty if kind is ran
 
   std::vector<uint8_t> cache;       // (pages, kv_heads, record bytes)
-  std::vector<uint8_t> k_residual;  // fp16, (requests, residual tokens, kv_heads, head_size)
+  std::vector<uint8_t> k_residual;  // (requests, residual tokens, kv_heads, head_size)
   std::vector<uint8_t> v_residual;  // as k_residual
-  std::vector<uint8_t> output;      // fp16, (requests, query_heads, head_size)
-  std::vector<uint8_t> lse;         // fp32, (requests, query_heads)
+  std::vector<uint8_t> output;      // (requests, query_tokens, query_heads, head_size)
+  std::vector<uint8_t> lse;         // fp32, (requests, query_tokens, query_heads)
+  bool dequantized = false;
+  std::vector<uint8_t> k_values;  // (sum of tokens, kv_heads, head_size), if dequantized
+  std::vector<uint8_t> v_values;  // as k_values
 
   std::vector<Violation> violations;
   std::vector<Report> reports;  // emulated kernels only, also after a failure

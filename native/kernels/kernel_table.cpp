@@ -113,6 +113,26 @@ static kvp_status check_requests(const kvp_problem& p, const ErrorSink& err) {
   return KVP_OK;
 }
 
+static kvp_status check_arrangement(const kvp_problem& p, const ErrorSink& err) {
+  if (p.query_tokens == 0) {
+    return err.fail(KVP_INVALID, "problem.query_tokens: 0, at least 1 is required");
+  }
+  if (p.query_tokens != 1) {
+    return err.fail(KVP_UNSUPPORTED, "problem.query_tokens: %u is not 1", p.query_tokens);
+  }
+  if (p.type != KVP_FP16) {
+    return err.fail(KVP_UNSUPPORTED, "problem.type: %u is not %d (fp16)", p.type, KVP_FP16);
+  }
+  if (p.page_table_stride != 0 || p.pool_pages != 0 || p.kept != nullptr) {
+    return err.fail(KVP_UNSUPPORTED, "problem.page_table_stride: %u is not 0", p.page_table_stride);
+  }
+  if ((p.q_token_stride | p.q_head_stride | p.k_token_stride | p.k_head_stride | p.v_token_stride |
+       p.v_head_stride) != 0) {
+    return err.fail(KVP_UNSUPPORTED, "problem.q_token_stride: only dense tensors are implemented");
+  }
+  return KVP_OK;
+}
+
 static kvp_status supports(const kvp_problem* problem, char* text, size_t bytes) {
   const ErrorSink err{text, bytes};
   if (problem == nullptr) return err.fail(KVP_INVALID, "problem: null");
@@ -123,6 +143,7 @@ static kvp_status supports(const kvp_problem* problem, char* text, size_t bytes)
   kvp_status status = check_scheme(*problem, err);
   if (status == KVP_OK) status = check_heads(*problem, err);
   if (status == KVP_OK) status = check_requests(*problem, err);
+  if (status == KVP_OK) status = check_arrangement(*problem, err);
   return status;
 }
 
@@ -247,6 +268,8 @@ const kvp_kernel* kvproof_kernel(void) {
                                     quantize,
                                     decode,
                                     platform_memory(),
-                                    platform_emulator()};
+                                    platform_emulator(),
+                                    nullptr,
+                                    nullptr};
   return &kernel;
 }

@@ -49,6 +49,7 @@ struct Case {
     p.softmax_scale = softmax_scale;
     p.format = "bitdecoding";
     p.tokens = tokens.data();
+    p.query_tokens = 1;
     return p;
   }
   int64_t all_tokens() const {

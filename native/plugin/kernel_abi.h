@@ -1,4 +1,4 @@
-/* kernel_abi.h - the C interface between kvproof and a KV-cache attention kernel (C11, version 1).
+/* kernel_abi.h - the C interface between kvproof and a KV-cache attention kernel (C11, version 2).
  *
  * A kernel is a shared library that exports one function, kvproof_kernel(), which returns a table
  * of functions. Our own kernels (emulated and CUDA), seeded bugs and other people's kernels are all
@@ -13,6 +13,9 @@
  *    frees.
  *  - "unsupported" is decided by supports(), before anything runs, never guessed from a message.
  *  - launches are asynchronous on `stream`; the host calls memory->synchronize() before it reads.
+ *  - quantize, append and dequantize may be called in any order that makes sense; append exists for
+ *    caches behind a page table only, since the pages of a cache without one would have to move.
+ *  - Buffers that a call writes overlap no other buffer of the call.
  */
 #ifndef KVPROOF_KERNEL_ABI_H
 #define KVPROOF_KERNEL_ABI_H
@@ -24,7 +27,10 @@
 extern "C" {
 #endif
 
-#define KVPROOF_ABI_VERSION 1u
+#define KVPROOF_ABI_VERSION 2u
+
+/* Tokens of a record: a page holds one for each KV head. */
+#define KVP_RECORD_TOKENS 128
 
 typedef enum kvp_status {
   KVP_OK = 0,
@@ -34,6 +40,9 @@ typedef enum kvp_status {
 } kvp_status;
 
 typedef enum kvp_axis { KVP_AXIS_CHANNEL = 0, KVP_AXIS_TOKEN = 1 } kvp_axis;
+
+/* Elements of q, k, v, of the residual windows, of the output and of dequantised values. */
+typedef enum kvp_type { KVP_FP16 = 0, KVP_BF16 = 1 } kvp_type;
 
 /* What is computed: shapes, the format of the cache, options. Sizes are counts, never bytes. */
 typedef struct kvp_problem {
@@ -48,30 +57,55 @@ typedef struct kvp_problem {
   uint32_t splits;     /* parts that the tokens of a request are cut into; 0: the kernel chooses */
   float softmax_scale; /* multiplies q.k before the softmax; finite */
   const char* format;  /* name of the cache format, e.g. "bitdecoding" */
-  const int64_t* tokens; /* host memory, (requests): KV length of each request, 0 allowed */
+  /* Host memory, (requests): KV length of each request, 0 allowed. For append, the length with the
+     new token; 0: no token for this request. */
+  const int64_t* tokens;
+  /* Of each request, at least 1: the last of its tokens, causal among themselves. Query token i of
+     n sees tokens 0 .. tokens - n + i, none if that is negative: output 0, lse -Inf. */
+  uint32_t query_tokens;
+  uint32_t type;              /* kvp_type */
+  uint32_t page_table_stride; /* entries of a request in buffers.page_table; 0: no table */
+  uint32_t pool_pages;        /* pages of the cache behind a table; 0 without one */
+  /* Host memory, (requests), or null: leading tokens whose records another request writes, or has
+     written. quantize and append leave those pages alone. Multiples of KVP_RECORD_TOKENS. */
+  const int64_t* kept;
+  /* In elements, from one token (of q: query token) to the next and from one head to the next;
+     multiples of 8, rows do not overlap. 0: dense. */
+  uint64_t q_token_stride, q_head_stride;
+  uint64_t k_token_stride, k_head_stride;
+  uint64_t v_token_stride, v_head_stride;
 } kvp_problem;
 
 /* Sizes of the buffers that the kernel needs for a problem, in bytes. */
 typedef struct kvp_sizes {
-  uint64_t cache_bytes;     /* packed records of all requests */
+  uint64_t cache_bytes;     /* packed records of all requests, or of the pool */
   uint64_t residual_bytes;  /* of k_residual, and of v_residual */
   uint64_t workspace_bytes; /* scratch for decode; contents never survive a call */
-  uint32_t pages;           /* records of one KV head, over all requests */
+  uint32_t pages;           /* of the cache: a record for each KV head */
   uint32_t splits;          /* the number of splits that decode will use */
 } kvp_sizes;
 
-/* Device pointers (host pointers for a kernel whose memory table is null). */
+/* Device pointers (host pointers for a kernel whose memory table is null), multiples of 16. A call
+ * looks only at the buffers that it uses. Elements are of problem.type where nothing else is said.
+ */
 typedef struct kvp_buffers {
-  const uint16_t* q; /* fp16, (requests, query_heads, head_size) */
-  const uint16_t* k; /* fp16, (sum of tokens, kv_heads, head_size), requests one after another */
-  const uint16_t* v; /* as k */
-  uint8_t* cache;    /* (pages, kv_heads, record bytes) */
-  uint16_t*
-      k_residual; /* fp16, (requests, residual tokens, kv_heads, head_size): the tail not packed */
+  const uint16_t* q; /* (requests, query_tokens, query_heads, head_size) */
+  /* (sum of tokens, kv_heads, head_size), requests one after another, those with kept tokens in
+     full; of append: (requests, kv_heads, head_size), the new tokens */
+  const uint16_t* k;
+  const uint16_t* v;    /* as k */
+  uint8_t* cache;       /* (pages, kv_heads, record bytes) */
+  uint16_t* k_residual; /* (requests, 128, kv_heads, head_size): the tail that is not packed */
   uint16_t* v_residual; /* as k_residual */
   uint8_t* workspace;
-  uint16_t* output; /* fp16, (requests, query_heads, head_size) */
-  float* lse;       /* (requests, query_heads): natural log of sum of exp; -Inf without tokens */
+  uint16_t* output; /* (requests, query_tokens, query_heads, head_size) */
+  float*
+      lse; /* (requests, query_tokens, query_heads): natural log of sum of exp; -Inf: no tokens */
+  /* (requests, page_table_stride): the page of each record of a request. Entries behind its records
+     are not read. */
+  const int32_t* page_table;
+  uint16_t* k_out; /* (sum of tokens, kv_heads, head_size): dequantised */
+  uint16_t* v_out; /* as k_out */
 } kvp_buffers;
 
 /* Facts about the device that the kernel runs on. */
@@ -145,6 +179,13 @@ typedef struct kvp_kernel {
                        char* err, size_t err_bytes);
   const kvp_memory* memory;
   const kvp_emulator* emulator;
+  /* May be null. k, v -> the residual windows; one that is full is packed, and nothing that is
+     packed is quantised again. Requires a page table. */
+  kvp_status (*append)(const kvp_problem* problem, const kvp_buffers* buffers, void* stream,
+                       char* err, size_t err_bytes);
+  /* May be null. cache, k_residual, v_residual -> k_out, v_out */
+  kvp_status (*dequantize)(const kvp_problem* problem, const kvp_buffers* buffers, void* stream,
+                           char* err, size_t err_bytes);
 } kvp_kernel;
 
 /* The one exported symbol. */

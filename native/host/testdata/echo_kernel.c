@@ -2,14 +2,15 @@
  *
  * It computes nothing: quantize copies k and v into the cache and the tails into the residual
  * windows, decode copies q to the output and the KV length to lse. So a test knows every byte that
- * has to arrive.
- *   -DFAULT=NAME                  one of the faults below, e.g. -DFAULT=ABORT_IN_DECODE
+ * has to arrive. With -DPAGED it is another kernel, whose cache is a log of what it was called
+ * with. -DFAULT=NAME                  one of the faults below, e.g. -DFAULT=ABORT_IN_DECODE
  *   -DEMULATED                    with a memory and an emulator table: its one report repeats the
  *                                 schedule
  *   -Dkvproof_kernel=other_name   a library without the required symbol
  * Compiled by fuzz/kernels tests with the C compiler of the machine; never part of the product.
  */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,8 @@ enum fault {
   FILL_ERROR_TEXT,
   ABORT_IN_DECODE,
   SEGFAULT_IN_DECODE,
-  HANG_IN_DECODE
+  HANG_IN_DECODE,
+  NO_APPEND
 };
 #ifndef FAULT
 #define FAULT NO_FAULT
@@ -135,9 +137,103 @@ static kvp_status decode(const kvp_problem* p, const kvp_buffers* b, void* strea
   return KVP_OK;
 }
 
+/* ---- -DPAGED: a cache of one word for each element of K behind the page table; append and
+ * dequantize, rows apart, and lse counts what kept tokens say ---- */
+
+#ifdef PAGED
+
+static uint64_t stride_or(uint64_t stride, uint64_t dense) { return stride != 0 ? stride : dense; }
+
+/* Word (token of the request, head, channel) of the cache. */
+static uint16_t* cached(const kvp_problem* p, const kvp_buffers* b, uint32_t request, int64_t token,
+                        uint32_t head) {
+  const int32_t* pages = b->page_table + (size_t)request * p->page_table_stride;
+  const size_t row = (size_t)pages[token / RECORD_TOKENS] * RECORD_TOKENS + token % RECORD_TOKENS;
+  return (uint16_t*)b->cache + (row * p->kv_heads + head) * p->head_size;
+}
+
+/* One token into its page if its record is complete with `tokens`, else into the window. */
+static void put_token(const kvp_problem* p, const kvp_buffers* b, uint32_t request, int64_t token,
+                      int64_t tokens, const uint16_t* k) {
+  const uint64_t row = stride_or(p->k_head_stride, p->head_size);
+  for (uint32_t head = 0; head < p->kv_heads; ++head) {
+    const size_t window = ((size_t)request * RECORD_TOKENS + token % RECORD_TOKENS) * p->kv_heads;
+    uint16_t* to = token < tokens / RECORD_TOKENS * RECORD_TOKENS
+                       ? cached(p, b, request, token, head)
+                       : b->k_residual + (window + head) * p->head_size;
+    memcpy(to, k + head * row, p->head_size * sizeof(uint16_t));
+  }
+}
+
+static kvp_status paged_quantize(const kvp_problem* p, const kvp_buffers* b, void* stream,
+                                 char* err, size_t err_bytes) {
+  (void)stream, (void)err, (void)err_bytes;
+  const uint64_t row = stride_or(p->k_token_stride, (uint64_t)p->kv_heads * p->head_size);
+  const uint16_t* k = b->k;
+  for (uint32_t r = 0; r < p->requests; k += p->tokens[r++] * row) {
+    for (int64_t token = p->kept == NULL ? 0 : p->kept[r]; token < p->tokens[r]; ++token) {
+      put_token(p, b, r, token, p->tokens[r], k + token * row);
+    }
+  }
+  return KVP_OK;
+}
+
+static kvp_status paged_append(const kvp_problem* p, const kvp_buffers* b, void* stream, char* err,
+                               size_t err_bytes) {
+  (void)stream, (void)err, (void)err_bytes;
+  const uint64_t row = stride_or(p->k_token_stride, (uint64_t)p->kv_heads * p->head_size);
+  for (uint32_t r = 0; r < p->requests; ++r) {
+    const int64_t tokens = p->tokens[r];
+    if (tokens == 0) continue;
+    put_token(p, b, r, tokens - 1, 0, b->k + r * row);
+    const int64_t kept = p->kept == NULL ? 0 : p->kept[r];
+    if (tokens % RECORD_TOKENS != 0 || tokens <= kept) continue;
+    const size_t elements = (size_t)RECORD_TOKENS * p->kv_heads * p->head_size;
+    memcpy(cached(p, b, r, tokens - RECORD_TOKENS, 0), b->k_residual + r * elements, 2 * elements);
+  }
+  return KVP_OK;
+}
+
+static kvp_status paged_dequantize(const kvp_problem* p, const kvp_buffers* b, void* stream,
+                                   char* err, size_t err_bytes) {
+  (void)stream, (void)err, (void)err_bytes;
+  const size_t token_words = (size_t)p->kv_heads * p->head_size;
+  uint16_t* k = b->k_out;
+  for (uint32_t r = 0; r < p->requests; ++r) {
+    for (int64_t token = 0; token < p->tokens[r]; ++token, k += token_words) {
+      const bool packed = token < p->tokens[r] / RECORD_TOKENS * RECORD_TOKENS;
+      const size_t at = ((size_t)r * RECORD_TOKENS + token % RECORD_TOKENS) * token_words;
+      memcpy(k, packed ? cached(p, b, r, token, 0) : b->k_residual + at, 2 * token_words);
+    }
+  }
+  memset(b->v_out, 0, (size_t)sum_of_tokens(p) * token_words * 2);
+  return KVP_OK;
+}
+
+static kvp_status paged_sizes(const kvp_problem* p, kvp_sizes* out, char* err, size_t err_bytes) {
+  const kvp_status status = sizes(p, out, err, err_bytes);
+  out->cache_bytes = (uint64_t)p->pool_pages * RECORD_TOKENS * token_bytes(p);
+  return status;
+}
+
+/* Rows of q without what lies between them; the KV length times the query token, from 1. */
+static kvp_status paged_decode(const kvp_problem* p, const kvp_buffers* b, void* stream, char* err,
+                               size_t err_bytes) {
+  (void)stream, (void)err, (void)err_bytes;
+  const size_t rows = (size_t)p->requests * p->query_tokens * p->query_heads;
+  const uint64_t row = stride_or(p->q_head_stride, p->head_size);
+  for (size_t i = 0; i < rows; ++i) {
+    memcpy(b->output + i * p->head_size, b->q + i * row, p->head_size * sizeof(uint16_t));
+    const size_t token = i / p->query_heads;
+    b->lse[i] = (float)(p->tokens[token / p->query_tokens] * (token % p->query_tokens + 1));
+  }
+  return KVP_OK;
+}
+#endif
+
 #ifdef EMULATED
 
-enum { ALLOCATIONS_MAX = 16 };
+enum { ALLOCATIONS_MAX = 24 };
 static void* allocations[ALLOCATIONS_MAX];
 static int allocation_count;
 static char report_text[256];
@@ -233,5 +329,12 @@ const kvp_kernel* kvproof_kernel(void) {
   table.decode = FAULT == NULL_DECODE ? NULL : decode;
   table.memory = MEMORY;
   table.emulator = EMULATOR;
+#ifdef PAGED
+  table.sizes = paged_sizes;
+  table.quantize = paged_quantize;
+  table.decode = paged_decode;
+  if (FAULT != NO_APPEND) table.append = paged_append;
+  table.dequantize = paged_dequantize;
+#endif
   return FAULT == NULL_TABLE ? NULL : &table;
 }

@@ -17,13 +17,20 @@ const { handle } = opened;
 const problem = {
   ...{ format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128, splits: 0 },
   ...{ queryHeads: 4, kvHeads: 2, headSize: 8, tokens: [3, 0, 130], softmaxScale: 0.5 },
+  ...{ queryTokens: 1, type: 'fp16', inputPadding: 0, appended: 0, pageTableStride: 2 },
+  ...{ poolPages: 3, kept: [0, 0, 128] },
 };
 const inputs = () => ({
   q: new Uint16Array(3 * 4 * 8).fill(1),
   k: new Uint16Array(133 * 2 * 8).fill(2),
   v: new Uint16Array(133 * 2 * 8).fill(3),
+  pageTable: new Int32Array([0, 0, 0, 0, 2, 0]),
 });
-const options = { poison: 255, schedule: { policy: 'random', copies: 'lazy', seed: 1 } };
+const options = {
+  poison: 255,
+  dequantize: false,
+  schedule: { policy: 'random', copies: 'lazy', seed: 1 },
+};
 
 function detached(elements) {
   const array = new Uint16Array(elements);
@@ -101,6 +108,7 @@ const hostileValue = fc.oneof(
     new Int16Array(96),
     new Float64Array(96),
     new BigInt64Array(96),
+    new Int32Array(6).fill(-1),
     new DataView(new ArrayBuffer(192)),
     new ArrayBuffer(192),
     new SharedArrayBuffer(192),
