@@ -3,8 +3,9 @@
 //
 // The addon (native/host) does the work: it loads the library, puts every buffer between redzones,
 // poisons what the kernel has to write, runs quantize, append, decode and dequantize, and compares.
-// Here are only its types and the translation between a Case and what the C interface calls a problem. Nothing is
-// loaded until a kernel is opened, so importing this file is safe without a build.
+// Here are only its types and the translation between a Case and what the C interface calls a
+// problem. Nothing is loaded until a kernel is opened, so importing this file is safe without a
+// build.
 //
 // A kernel that crashes takes this process along. Only worker processes call openNative().
 
