@@ -24,8 +24,11 @@ import { quantizedTokens, storedRows } from './stored.js';
 
 /** Distances that differ by less are equal: some roundings in binary32 of a few hundred codes. */
 const NEARLY = 2 ** -14;
-/** Of a query that a kernel quantises: half a step of 8 bits of the row's largest, and a bit. */
-const QUERY_STEP = 1 / 250;
+/**
+ * Of a query that a kernel quantises to 8 bits, relative to the row's largest: half a step, 1 / 254,
+ * and the rounding of the scale to fp16.
+ */
+const QUERY_STEP = (1 / 254) * (1 + 2 ** -10) + u16;
 
 function fail(rule: string, place: string, found: unknown, required: unknown): Verdict {
   const message = `${place}: found ${found}, required ${required}`;
@@ -45,7 +48,8 @@ function isTie(spec: FormatSpec, t: HeadTensor, x: number, element: number, a: C
   const zero = spec.zeroType ? numberTypes[spec.zeroType].decode(b.zeros[group]) : 0;
   const distance = (codes: Codes) =>
     Math.abs(spec.exactCode(t, codes.codes[element], scale, zero) - x);
-  return distance(a) - distance(b) <= NEARLY * Math.abs(scale) + u16 * Math.abs(x);
+  // Codes are made with the scale before its rounding, which moves both codes the same way.
+  return distance(a) - distance(b) <= NEARLY * Math.abs(scale) + 2 * u16 * Math.abs(x);
 }
 
 function compareCodes(

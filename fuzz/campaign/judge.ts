@@ -9,10 +9,13 @@ import { judgementOf } from '../../properties/judgement.js';
 import type { Kernel, RunResult } from '../../properties/kernel.js';
 import { materialize, type TensorSource } from '../../properties/materialize.js';
 import type { Property } from '../../properties/property.js';
+import { ProcessDeath } from '../kernels/process-death.js';
 import type { NamedVerdict } from './protocol.js';
 
 export type CaseResult =
   | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: string | null }
+  /** The kernel's own process (exec:) ended or does not keep the protocol. */
+  | { kind: 'died'; cause: string; detail: string }
   | { kind: 'broken'; message: string; stack: string };
 
 /** A kernel that remembers whether its device has reported an error. */
@@ -75,6 +78,9 @@ export function judgeCase(
     }
     return { kind: 'judged', verdicts, deviceError: watched.deviceError };
   } catch (error) {
+    if (error instanceof ProcessDeath) {
+      return { kind: 'died', cause: error.how, detail: error.detail };
+    }
     const text = error instanceof Error ? error.message : String(error);
     const stack = error instanceof Error ? (error.stack ?? '') : '';
     return { kind: 'broken', message: `${at} threw "${text.split('\n')[0]}"`, stack };

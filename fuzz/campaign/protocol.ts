@@ -26,6 +26,8 @@ export type FromWorker =
   | { kind: 'not-opened'; exitCode: 2 | 3; message: string }
   /** deviceError: the device reported an error, so this process must run nothing more. */
   | { kind: 'judged'; id: number; verdicts: NamedVerdict[]; deviceError: string | null }
+  /** The kernel runs in a process of its own, and that one ended. */
+  | { kind: 'died'; id: number; cause: string; detail: string }
   /** Not the kernel's fault: an exception in this project, or data that is missing. */
   | { kind: 'broken'; id: number; message: string; stack: string }
   | { kind: 'listing'; kernels: KernelListing[] };

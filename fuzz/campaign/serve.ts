@@ -75,7 +75,10 @@ function endWithParent(): void {
   const watch = `
     const parent = process.ppid;
     setInterval(() => {
-      if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL');
+      if (process.ppid !== parent) {
+        try { process.kill(-process.pid, 'SIGKILL'); } catch {}
+        process.kill(process.pid, 'SIGKILL');
+      }
     }, 1000);`;
   new Worker(watch, { eval: true }).unref();
 }

@@ -68,7 +68,10 @@ export class WorkerProcess {
     });
     child.on('message', (message: FromWorker) => this.settle({ kind: 'message', message }));
     child.on('error', (error) => this.end(`spawn (${error.message})`));
-    child.on('close', (code, signal) => this.end(signal ?? `exit-${code}`));
+    child.on('close', (code, signal) => {
+      this.killGroup(); // whatever it started and left behind
+      this.end(signal ?? `exit-${code}`);
+    });
   }
 
   /** Starts a process and lets it open the kernel. */
@@ -107,6 +110,8 @@ export class WorkerProcess {
   ): WorkerProcess {
     const child = fork(options.workerPath ?? WORKER_PATH, [], {
       serialization: 'advanced',
+      // A group of its own: what a kernel starts (exec:) is ended with it.
+      detached: true,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     return new WorkerProcess(child, options);
@@ -132,6 +137,9 @@ export class WorkerProcess {
     if (message.kind === 'judged') {
       return { kind: 'judged', verdicts: message.verdicts, deviceError: message.deviceError };
     }
+    if (message.kind === 'died') {
+      return { kind: 'crash', cause: message.cause, detail: message.detail };
+    }
     if (message.kind === 'broken') {
       return { kind: 'broken', message: message.message, stack: message.stack };
     }
@@ -142,8 +150,16 @@ export class WorkerProcess {
   async kill(): Promise<void> {
     if (this.closed !== null) return;
     const gone = new Promise((resolve) => this.child.once('close', resolve));
-    this.child.kill('SIGKILL');
+    this.killGroup();
     await gone;
+  }
+
+  private killGroup(): void {
+    try {
+      if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL');
+    } catch {
+      this.child.kill('SIGKILL'); // it leads no group, or is gone
+    }
   }
 
   private ask(message: ToWorker, deadlineMs: number): Promise<Reply> {

@@ -8,6 +8,7 @@
 
 import type { Capabilities, FormatSupport } from '../../properties/kernel.js';
 import { type Arithmetic, anyArithmetic } from '../../reference/arithmetic.js';
+import type { Precision } from '../../reference/dense-bound.js';
 import { dotModel } from '../../reference/mma.js';
 
 export type CapabilitiesResult =
@@ -99,6 +100,33 @@ function arithmetic(value: unknown, sm: number): Arithmetic | null {
   };
 }
 
+const ROUNDINGS = ['f32', 'f16', 'bf16'] as const;
+
+function precision(value: unknown): Precision {
+  const path = 'precision';
+  const p = fields(value, path);
+  return {
+    operands: oneOf(p.operands, `${path}.operands`, ROUNDINGS),
+    scores: oneOf(p.scores, `${path}.scores`, ROUNDINGS),
+    weights: oneOf(p.weights, `${path}.weights`, ROUNDINGS),
+    rescaleTokens: count(p.rescaleTokens, `${path}.rescaleTokens`),
+  };
+}
+
+/** What only a kernel with a layout of its own declares; absent stays absent. */
+function ofValues(c: Fields): Partial<Capabilities> {
+  const read = <T>(key: string, element: (x: unknown, path: string) => T) =>
+    c[key] === undefined ? {} : { [key]: element(c[key], key) };
+  if (c.layout !== 'values') return read('lse', flag);
+  return {
+    ...read('precision', precision),
+    ...read('blockTokens', count),
+    ...read('tokensMultiple', count),
+    ...read('lse', flag),
+    ...read('eitherTie', flag),
+  };
+}
+
 /** Reads the text of a kernel library. */
 export function parseCapabilities(json: string, host: HostFacts): CapabilitiesResult {
   let parsed: unknown;
@@ -113,7 +141,8 @@ export function parseCapabilities(json: string, host: HostFacts): CapabilitiesRe
     const capabilities: Capabilities = {
       name: host.name,
       formats: list(c.formats, 'formats', formatSupport),
-      layout: oneOf(c.layout, 'layout', ['record128'] as const),
+      layout: oneOf(c.layout, 'layout', ['record128', 'values'] as const),
+      ...ofValues(c),
       tokensMax: count(c.tokensMax, 'tokensMax'),
       headsPerKvMax: count(c.headsPerKvMax, 'headsPerKvMax'),
       arithmetic: arithmetic(c.arithmetic, host.sm),

@@ -6,6 +6,7 @@
 
 import { join } from 'node:path';
 import { builtLibrary, CUDA_REMEDY } from './built-library.js';
+import { openExec } from './exec.js';
 import { mutantFolder, readMutant } from './mutant.js';
 import { buildMutant } from './mutant-build.js';
 import { type OpenResult, openNative } from './native.js';
@@ -34,6 +35,8 @@ export function openKernel(uri: string, options: { checked: boolean }): OpenResu
   switch (parsed.kind) {
     case 'ref':
       return { kind: 'kernel', kernel: openReference() };
+    case 'exec':
+      return openExec(uri, parsed.command);
     case 'lib':
       return openNative({ uri, path: parsed.path, ordinal: 0, sm: 0 });
     case 'cuda':

@@ -37,7 +37,7 @@ describe('parseUri', () => {
     ['ref:x', 'nothing may follow'],
     ['mutant:../x', 'an id such as'],
     ['mutant:', 'an id such as'],
-    ['exec:python k.py', 'cannot be opened yet'],
+    ['exec: ', 'the command of a kernel in its own process is required'],
     ['http://x', 'is not a kind of kernel'],
     ['lib:a\0b', 'not a kernel URI'],
     ['constructor:x', 'is not a kind of kernel'],
@@ -73,7 +73,7 @@ describe('openKernel without native code', () => {
   });
 
   it('ends with code 2 for a URI that means nothing and lists what does', () => {
-    const opened = openKernel('exec:run.sh', { checked: false });
+    const opened = openKernel('http:run.sh', { checked: false });
     expect(opened).toMatchObject({ kind: 'error', exitCode: 2 });
     if (opened.kind === 'error') expect(opened.message).toContain('sim:sm_90');
   });

@@ -4,6 +4,7 @@
 //                                     arithmetic
 //   cuda:N                            our kernels on CUDA device N
 //   lib:PATH                          a shared library with the interface of kernel_abi.h
+//   exec:COMMAND                      a process that speaks the protocol of native/plugin/README.md
 //   ref:                              the TypeScript reference
 //   mutant:ID                         a seeded bug: native/mutants/ID.json, or a mutant file's path
 //
@@ -19,13 +20,14 @@ const ORDINAL_MAX = 1023;
 
 export const URI_FORMS =
   `${ARCHITECTURES.map((name) => `sim:${name}`).join(', ')}, ` +
-  'cuda:N, lib:PATH, ref: and mutant:ID';
+  'cuda:N, lib:PATH, exec:COMMAND, ref: and mutant:ID';
 
 export type KernelUri =
   | { kind: 'sim'; architecture: SimulatedArchitecture }
   | { kind: 'cuda'; ordinal: number }
   /** path is absolute. */
   | { kind: 'lib'; path: string }
+  | { kind: 'exec'; command: string }
   | { kind: 'ref' }
   /** Either the name of a file in native/mutants or the absolute path of a mutant file. */
   | { kind: 'mutant'; id: string }
@@ -63,7 +65,9 @@ export function parseUri(uri: string): KernelUri {
       if (rest.endsWith('.json')) return { kind: 'mutant-file', path: resolve(rest) };
       return fail('an id such as v-zero-dropped, or the path of a .json file, is required');
     case 'exec':
-      return fail(`kernels in a process of their own cannot be opened yet, use ${URI_FORMS}`);
+      return rest.trim() === ''
+        ? fail('the command of a kernel in its own process is required')
+        : { kind: 'exec', command: rest };
     default:
       return fail(`${JSON.stringify(scheme)} is not a kind of kernel, use ${URI_FORMS}`);
   }

@@ -102,7 +102,7 @@ export function caseArbitrary(
     multiplyAddsMax: space.multiplyAddsMax,
   };
   return new Widened(
-    new Drawn(problem, capabilities.formats, space, {
+    new Drawn(problem, capabilities, space, {
       ...problem,
       tokensMax: Math.min(space.deepTokensMax, capabilities.tokensMax),
     }),
@@ -123,11 +123,21 @@ function affordable(c: Case): Case {
   return splits >= c.options.splits ? c : { ...c, options: { ...c.options, splits } };
 }
 
+/** The case with lengths that the kernel takes: rounded up, or down where that is too long. */
+function inMultiples(c: Case, { tokensMultiple = 1, tokensMax }: Capabilities): Case {
+  if (tokensMultiple === 1) return c;
+  const tokens = c.problem.tokens.map((n) => {
+    const up = Math.ceil(n / tokensMultiple) * tokensMultiple;
+    return up <= tokensMax ? up : up - tokensMultiple;
+  });
+  return { ...c, problem: { ...c.problem, tokens } };
+}
+
 /** Cases as they are generated: each draw has a swarm of its own. It shrinks nothing. */
 class Drawn extends fc.Arbitrary<Case> {
   constructor(
     private readonly problem: ProblemSpace,
-    private readonly formats: Capabilities['formats'],
+    private readonly capabilities: Capabilities,
     private readonly recipes: RecipeSpace,
     private readonly deepSpace: ProblemSpace,
   ) {
@@ -135,9 +145,11 @@ class Drawn extends fc.Arbitrary<Case> {
   }
 
   override generate(random: fc.Random, bias: number | undefined): fc.Value<Case> {
-    const { problem, formats, recipes } = this;
-    const drawn = records(problem, formats, recipes, drawSwarm(random)).generate(random, bias);
-    return new fc.Value(affordable(related(random, drawn.value, this.deepSpace)), undefined);
+    const { problem, capabilities, recipes } = this;
+    const thin = drawSwarm(random);
+    const drawn = records(problem, capabilities.formats, recipes, thin).generate(random, bias);
+    const whole = inMultiples(related(random, drawn.value, this.deepSpace), capabilities);
+    return new fc.Value(affordable(whole), undefined);
   }
 
   override canShrinkWithoutContext(_value: unknown): _value is Case {
