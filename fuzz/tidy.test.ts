@@ -230,7 +230,8 @@ function projectFiles(folder = ''): SourceFile[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
     const name = entry.isDirectory() ? `${entry.name}/` : entry.name;
-    if (entry.name === '.git' || ignored.some((pattern) => pattern.test(name))) return [];
+    const isIgnored = ignored.some((p) => p.test(name) || p.test(entry.name)); // "x" is any x
+    if (entry.name === '.git' || isIgnored) return [];
     if (entry.isDirectory()) return projectFiles(path);
     return [{ path, text: textual.test(path) ? readFileSync(join(root, path), 'utf8') : '' }];
   });
