@@ -25,8 +25,8 @@ import { quantizedTokens, storedRows } from './stored.js';
 /** Distances that differ by less are equal: some roundings in binary32 of a few hundred codes. */
 const NEARLY = 2 ** -14;
 /**
- * Of a query that a kernel quantises to 8 bits, relative to the row's largest: half a step (1 / 254)
- * and the rounding of the scale to fp16.
+ * Of a query that a kernel quantises to 8 bits, relative to the largest of its row: half a step
+ * (1 / 254) and the rounding of the scale to fp16.
  */
 const QUERY_STEP = (1 / 254) * (1 + 2 ** -10) + u16;
 
