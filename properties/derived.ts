@@ -6,13 +6,14 @@
 // The recipes of a derived case are those of the original and mean nothing: inputs are handed over.
 
 import type { BoundResult } from '../reference/bound.js';
-import { firstPages, packedTokens } from '../reference/cache.js';
 import { recordBytes } from '../reference/pack.js';
+import { packedTokens, pageLookup, recordCounts } from '../reference/page-table.js';
 import { firstTokens } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
 import type { Case } from './case.js';
 import type { Inputs, Ran } from './kernel.js';
+import { pageTable } from './pages.js';
 import type { Judgement, Verdict } from './property.js';
 
 export interface Derived {
@@ -178,16 +179,17 @@ interface StoredHead {
 }
 
 /** What a run stored for one (request, KV head). */
-function storedHead({ problem, scheme }: Case, ran: Ran, index: number): StoredHead {
+function storedHead(c: Case, ran: Ran, index: number): StoredHead {
+  const { problem, scheme } = c;
   const { kvHeads, headSize } = problem;
   const [request, head] = [Math.floor(index / kvHeads), index % kvHeads];
-  const pages = firstPages(problem);
-  const count = pages[request + 1] - pages[request];
-  const bytes = recordBytes(scheme);
+  const pageOf = pageLookup(problem, pageTable(c));
+  const count = recordCounts(problem)[request];
+  const bytes = recordBytes(scheme, headSize);
   const records = new Uint8Array(count * bytes);
-  for (let page = 0; page < count; page++) {
-    const from = ((pages[request] + page) * kvHeads + head) * bytes;
-    records.set(ran.cache.subarray(from, from + bytes), page * bytes);
+  for (let record = 0; record < count; record++) {
+    const from = (pageOf(request, record) * kvHeads + head) * bytes;
+    records.set(ran.cache.subarray(from, from + bytes), record * bytes);
   }
   const tokens = problem.tokens[request];
   const tail = (x: Uint16Array) => {

@@ -6,13 +6,15 @@
 // alike) and the payload of a NaN. There is no tie band: the format fixes the rounding of every
 // step.
 
-import { firstPages, packedTokens } from '../reference/cache.js';
 import { f64FromF16 } from '../reference/format.js';
-import { recordBytes, unpackRecord } from '../reference/pack.js';
-import { firstTokens, headRows } from '../reference/problem.js';
-import { type Quantized, quantizeK, quantizeV } from '../reference/quantize.js';
-import { recordTokens } from '../reference/scheme.js';
+import { recordBytes, unpackPlainRecord, unpackRecord } from '../reference/pack.js';
+import { packedTokens, pageLookup, recordCounts } from '../reference/page-table.js';
+import { elementType, firstTokens, headRows } from '../reference/problem.js';
+import { type Quantized, quantizeRecord } from '../reference/quantize.js';
+import { isPlain, recordTokens } from '../reference/scheme.js';
+import type { Case } from './case.js';
 import type { Ran } from './kernel.js';
+import { pageTable } from './pages.js';
 import type { Judgement, Property, Verdict } from './property.js';
 import { judgeStored } from './stored-codes.js';
 
@@ -58,15 +60,15 @@ function compareQuantized(tensor: string, found: Quantized, required: Quantized)
 /** Calls `visit` for every record of a cache until it returns something. */
 function eachRecord<T>(
   judgement: Judgement,
-  visit: (request: number, page: number, head: number, place: number) => T | null,
+  visit: (request: number, record: number, head: number, place: number) => T | null,
 ): T | null {
   const { problem } = judgement.case;
-  const pages = firstPages(problem);
-  for (let request = 0; request < problem.tokens.length; request++) {
-    for (let page = 0; page < pages[request + 1] - pages[request]; page++) {
+  const pageOf = pageLookup(problem, pageTable(judgement.case));
+  for (const [request, records] of recordCounts(problem).entries()) {
+    for (let record = 0; record < records; record++) {
       for (let head = 0; head < problem.kvHeads; head++) {
-        const place = (pages[request] + page) * problem.kvHeads + head;
-        const result = visit(request, page, head, place);
+        const place = pageOf(request, record) * problem.kvHeads + head;
+        const result = visit(request, record, head, place);
         if (result !== null) return result;
       }
     }
@@ -74,27 +76,41 @@ function eachRecord<T>(
   return null;
 }
 
+/** One record against what the format makes of its rows, k and v (128, headSize). */
+function compareRecord(
+  { problem, scheme }: Case,
+  record: Uint8Array,
+  k: Uint16Array,
+  v: Uint16Array,
+): Mismatch | null {
+  const { headSize } = problem;
+  if (isPlain(scheme)) {
+    const found = unpackPlainRecord(scheme, headSize, record);
+    return differs('k-words', found.k, k, Object.is) ?? differs('v-words', found.v, v, Object.is);
+  }
+  const found = unpackRecord(scheme, headSize, record);
+  const required = quantizeRecord(scheme, k, v, headSize, elementType(problem));
+  return compareQuantized('k', found.k, required.k) ?? compareQuantized('v', found.v, required.v);
+}
+
 function compareRecords(judgement: Judgement, ran: Ran): Verdict | null {
   const { problem, scheme } = judgement.case;
-  const { headSize } = problem;
   const { k, v } = judgement.inputs;
-  const bytes = recordBytes(scheme);
+  const bytes = recordBytes(scheme, problem.headSize);
   const first = firstTokens(problem);
-  return eachRecord(judgement, (request, page, head, place) => {
-    const found = unpackRecord(scheme, ran.cache.subarray(place * bytes, (place + 1) * bytes));
-    const from = first[request] + page * recordTokens;
+  return eachRecord(judgement, (request, index, head, place) => {
+    const stored = ran.cache.subarray(place * bytes, (place + 1) * bytes);
+    const from = first[request] + index * recordTokens;
     const kRows = headRows(problem, k, head, from, recordTokens);
     const vRows = headRows(problem, v, head, from, recordTokens);
-    const mismatch =
-      compareQuantized('k', found.k, quantizeK(scheme, kRows, recordTokens, headSize)) ??
-      compareQuantized('v', found.v, quantizeV(scheme, vRows, recordTokens, headSize));
+    const mismatch = compareRecord(judgement.case, stored, kRows, vRows);
     if (mismatch === null) return null;
-    const record = `request ${request}, record ${page}, KV head ${head}`;
-    const { rule, index, found: value, required } = mismatch;
+    const record = `request ${request}, record ${index}, KV head ${head}`;
+    const { rule, index: element, found: value, required } = mismatch;
     return {
       kind: 'fail',
       signature: `exact-codes/${rule}`,
-      message: `cache (${record}) ${rule}[${index}]: found ${value}, required ${required}`,
+      message: `cache (${record}) ${rule}[${element}]: found ${value}, required ${required}`,
     };
   });
 }
@@ -120,7 +136,7 @@ function compareResidual(judgement: Judgement, ran: Ran): Verdict | null {
       return {
         kind: 'fail',
         signature: `exact-codes/${rule}`,
-        message: `${rule}${place}: found the fp16 bits ${value}, required ${expected}`,
+        message: `${rule}${place}: found the word ${value}, required ${expected}`,
       };
     }
   }
@@ -130,8 +146,8 @@ function compareResidual(judgement: Judgement, ran: Ran): Verdict | null {
 export const exactCodes: Property = {
   name: 'exact-codes',
   statement:
-    'Codes, scales, zeros and the rows kept in fp16 equal, bit for bit, what the format makes ' +
-    'of K and V.',
+    'Codes, scales, zeros and the rows kept as they came equal, bit for bit, what the format ' +
+    'makes of K and V.',
   blind:
     'Everything after the cache is written, and the rows of the residual window past the last ' +
     'token.',

@@ -8,10 +8,12 @@
 
 import { anyArithmetic } from '../reference/arithmetic.js';
 import { boundL1 } from '../reference/bound.js';
-import { firstPages, readCache } from '../reference/cache.js';
+import { readCache } from '../reference/cache.js';
 import { recordBytes } from '../reference/pack.js';
+import { pageCount } from '../reference/page-table.js';
+import { queryRowCount } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
-import { type Case, caseHash } from './case.js';
+import { type Case, caseHash, tensorElements } from './case.js';
 import { type Key, keyOf } from './generator.js';
 import { fnv1a64 } from './hash.js';
 import type {
@@ -25,6 +27,7 @@ import type {
 } from './kernel.js';
 import type { TensorSource } from './materialize.js';
 import { brokenLaw } from './memory-law.js';
+import { pageTable } from './pages.js';
 import type { Judgement, Observation, Outcome, Verdict } from './property.js';
 import { observeStored, storedError } from './stored.js';
 
@@ -62,15 +65,19 @@ const fail = (signature: string, message: string): Outcome<never> => ({
 
 /** What is wrong with the lengths of a result, in one sentence, or null. */
 function shapeError(c: Case, capabilities: Capabilities, ran: Ran): string | null {
-  const { tokens, queryHeads, kvHeads, headSize } = c.problem;
-  const requests = tokens.length;
-  const residual = requests * recordTokens * kvHeads * headSize;
+  const { tokens, kvHeads, headSize } = c.problem;
+  const residual = tokens.length * recordTokens * kvHeads * headSize;
+  const rows = queryRowCount(c.problem);
+  const values = tensorElements(c.problem).kv;
   const required: [string, number, number][] = [
-    ['output', ran.output.length, requests * queryHeads * headSize],
-    ['lse', ran.lse.length, capabilities.lse === false ? 0 : requests * queryHeads],
+    ['output', ran.output.length, rows * headSize],
+    ['lse', ran.lse.length, capabilities.lse === false ? 0 : rows],
+    ['kValues', ran.kValues?.length ?? values, values],
+    ['vValues', ran.vValues?.length ?? values, values],
   ];
+  const pages = pageCount(c.problem, pageTable(c)) * kvHeads;
   const records = (): [string, number, number][] => [
-    ['cache', ran.cache.length, firstPages(c.problem)[requests] * kvHeads * recordBytes(c.scheme)],
+    ['cache', ran.cache.length, pages * recordBytes(c.scheme, headSize)],
     ['kResidual', ran.kResidual.length, residual],
     ['vResidual', ran.vResidual.length, residual],
   ];
@@ -157,7 +164,7 @@ class LazyJudgement implements Judgement {
     if (capabilities.layout === 'values') return observeStored(c, capabilities, inputs, ran.value);
     const { problem, scheme, options } = c;
     const { cache, kResidual, vResidual } = ran.value;
-    const heads = readCache(problem, scheme, cache, kResidual, vResidual);
+    const heads = readCache(problem, scheme, cache, kResidual, vResidual, pageTable(c));
     const arithmetic = capabilities.arithmetic ?? anyArithmetic;
     const bound = boundL1(problem, options.softmaxScale, inputs.q, heads, arithmetic);
     return { kind: 'ok', value: { inputs, run: ran.value, heads, bound } };

@@ -3,13 +3,14 @@
 //
 // A kernel declares what it can do (`capabilities`, `supports`) before it runs; "unsupported" comes
 // from there and never from the text of an error. `run` quantises K and V into a cache of the
-// kernel's own, decodes one query token of every request from that cache, and hands everything
+// kernel's own, decodes the query tokens of every request from that cache, and hands everything
 // back, so that codes and attention can be judged apart.
 //
 // This file holds types only: no loading, no device, no defaults.
 
 import type { Arithmetic } from '../reference/arithmetic.js';
 import type { Precision } from '../reference/dense-bound.js';
+import type { ElementType } from '../reference/format.js';
 import type { Packed } from '../reference/formats/index.js';
 import type { Case } from './case.js';
 
@@ -21,16 +22,20 @@ export interface Device {
   readonly driver: string;
 }
 
+/** Every combination of the lists. */
 export interface FormatSupport {
   readonly format: string;
   readonly kAxis: readonly string[];
   readonly bits: readonly number[];
   readonly groups: readonly number[];
   readonly headSizes: readonly number[];
+  /** Of q, k, v and the output; fp16 alone unless given. */
+  readonly types?: readonly ElementType[];
 }
 
 export interface Capabilities {
   readonly name: string;
+  /** Several entries may have one format. */
   readonly formats: readonly FormatSupport[];
   /**
    * record128: the cache is our records, read back bit by bit. values: a layout of the kernel's
@@ -68,14 +73,29 @@ export interface Capabilities {
    * a head's result on the other heads. Absent: not promised.
    */
   readonly batchInvariant?: boolean;
+  /** Largest number of query tokens of a request; 1 unless given. */
+  readonly queryTokensMax?: number;
+  /**
+   * The cache may be a pool of pages behind a page table. Here and below, absent: not supported.
+   */
+  readonly paged?: boolean;
+  /** Tokens may be appended one a step. */
+  readonly append?: boolean;
+  /** Dequantised keys and values can be read back: Ran.kValues and Ran.vValues. */
+  readonly dequantize?: boolean;
+  /** Rows of q, k and v may be further apart than the head is long. */
+  readonly strided?: boolean;
   readonly emulated: boolean;
   /** Every load and store of the kernel is checked. */
   readonly checked: boolean;
 }
 
-/** Tensors of a case, as fp16 bits. Requests follow one another along the token axis of k and v. */
+/**
+ * Tensors of a case, as words of the problem's type, dense. Requests follow one another along the
+ * token axis of k and v.
+ */
 export interface Inputs {
-  readonly q: Uint16Array; // (requests, queryHeads, headSize)
+  readonly q: Uint16Array; // (requests, queryTokens, queryHeads, headSize)
   readonly k: Uint16Array; // (sum of tokens, kvHeads, headSize)
   readonly v: Uint16Array; // (sum of tokens, kvHeads, headSize)
 }
@@ -131,11 +151,15 @@ export interface EmulatorReport {
 
 export interface Ran {
   readonly kind: 'ran';
-  readonly cache: Uint8Array; // (pages, kvHeads, record bytes)
+  readonly cache: Uint8Array; // (pages of the pool, kvHeads, record bytes)
   readonly kResidual: Uint16Array; // (requests, 128, kvHeads, headSize), undefined past the tail
   readonly vResidual: Uint16Array; // as kResidual
-  readonly output: Uint16Array; // (requests, queryHeads, headSize), fp16 bits
-  readonly lse: Float32Array; // (requests, queryHeads), natural log; -Infinity without tokens
+  readonly output: Uint16Array; // (requests, queryTokens, queryHeads, headSize), words
+  /** (requests, queryTokens, queryHeads), natural log; -Infinity without tokens */
+  readonly lse: Float32Array;
+  /** Dequantised keys, (sum of tokens, kvHeads, headSize), words; of a kernel that has them. */
+  readonly kValues?: Uint16Array;
+  readonly vValues?: Uint16Array; // as kValues
   /** Of kernels whose layout is `values`; cache and residual windows are empty then. */
   readonly stored?: Stored;
   /** Dequantised keys, (sum of tokens, kvHeads, headSize), words; of a kernel that has them. */

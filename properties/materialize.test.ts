@@ -149,7 +149,7 @@ describe('the tensors of a case', () => {
     const made = materialize(c, noSource);
     expect(made).toEqual({
       kind: 'error',
-      message: 'case.tensors.q: the literal does not hold 256 fp16 values',
+      message: 'case.tensors.q: the literal does not hold 256 words',
     });
   });
 });

@@ -1,16 +1,19 @@
-// materialize: the tensors of a Case, as fp16 bits. The same case gives the same bits on every
-// machine.
+// materialize: the tensors of a Case, as words of its type. The same case gives the same bits on
+// every machine.
 //
-// Drawn values are 2^scale * (offset + x) in float64, saturated to the fp16 range and rounded once
-// (reference/format.ts). Slices of the real cache come from a TensorSource that the caller
-// supplies, because this folder opens no file; a missing source is an expected result, not an
-// exception.
+// Drawn values are 2^scale * (offset + x) in float64, saturated to the fp16 range for either type
+// (caches keep their parameters in fp16) and rounded once (reference/format.ts). Requests that
+// share pages have request 0's tokens there. Slices of the real cache come from a TensorSource that
+// the caller supplies, because this folder opens no file; a missing source is an expected result,
+// not an exception.
 
-import { f16FromF64 } from '../reference/format.js';
+import { elementFromF64, f64FromF16 } from '../reference/format.js';
+import { elementType, firstTokens, queryTokenCount } from '../reference/problem.js';
 import { type Case, type TensorName, tensorElements } from './case.js';
 import { type Drawing, FILL, type Row } from './distributions.js';
 import { keyOf } from './generator.js';
 import type { Inputs } from './kernel.js';
+import { sharedTokens } from './pages.js';
 import { type CodeLmRecipe, type DrawnRecipe, decodeF16, type Recipe } from './recipe.js';
 
 /** One stored tensor: fp16 bits, (heads, tokens, headSize). */
@@ -38,8 +41,8 @@ export type Materialized =
   | { readonly kind: 'inputs'; readonly inputs: Inputs }
   | { readonly kind: 'error'; readonly message: string };
 
-/** Largest finite fp16. */
-const F16_MAX = 65504;
+/** Largest value of each type that fp16 parameters can express. */
+const VALUE_MAX = { fp16: 65504, bf16: 65280 } as const;
 
 /** Streams of the generator: Q, K and V with one seed are still unrelated. */
 const STREAM: Readonly<Record<TensorName, number>> = { q: 1, k: 2, v: 3 };
@@ -50,9 +53,19 @@ export function materialize(c: Case, source: TensorSource): Materialized {
     const made = materializeTensor(c, name, source);
     if (typeof made === 'string')
       return { kind: 'error', message: `case.tensors.${name}: ${made}` };
+    if (name !== 'q') shareTokens(c, made);
     tensors[name] = made;
   }
   return { kind: 'inputs', inputs: tensors as Record<TensorName, Uint16Array> };
+}
+
+/** Gives the requests that share pages with request 0 its tokens there, in place. */
+function shareTokens(c: Case, x: Uint16Array): void {
+  const first = firstTokens(c.problem);
+  const rowSize = c.problem.kvHeads * c.problem.headSize;
+  for (const [request, tokens] of sharedTokens(c).entries()) {
+    x.copyWithin(first[request] * rowSize, 0, tokens * rowSize);
+  }
 }
 
 /** The tensor, or one sentence that says why there is none. */
@@ -61,7 +74,7 @@ function materializeTensor(c: Case, name: TensorName, source: TensorSource): Uin
   const elements = tensorElements(c.problem);
   const count = name === 'q' ? elements.q : elements.kv;
   if (recipe.distribution === 'literal') {
-    return decodeF16(recipe.f16, count) ?? `the literal does not hold ${count} fp16 values`;
+    return decodeF16(recipe.f16, count) ?? `the literal does not hold ${count} words`;
   }
   if (recipe.distribution === 'code-lm') return sliced(c, name, recipe, source);
   return drawn(c, name, recipe);
@@ -72,7 +85,7 @@ function eachRow(c: Case, name: TensorName, visit: (row: Row, at: number) => voi
   const { tokens, queryHeads, kvHeads, headSize } = c.problem;
   let at = 0;
   tokens.forEach((length, request) => {
-    const positions = name === 'q' ? 1 : length;
+    const positions = name === 'q' ? queryTokenCount(c.problem) : length;
     const heads = name === 'q' ? queryHeads : kvHeads;
     for (let position = 0; position < positions; position++) {
       for (let head = 0; head < heads; head++) {
@@ -100,22 +113,25 @@ function drawn(c: Case, name: TensorName, recipe: DrawnRecipe): Uint16Array {
     codeMax: 2 ** c.scheme.bits - 1,
     groupsAlongTokens: name === 'k' && c.scheme.kAxis === 'channel',
   };
+  const type = elementType(c.problem);
+  const valueMax = VALUE_MAX[type];
   const fill = FILL[recipe.distribution];
   const scale = powerOfTwo(recipe.scale);
   const x = new Float64Array(headSize);
   eachRow(c, name, (row, at) => {
     fill(drawing, row, x);
     for (let channel = 0; channel < headSize; channel++) {
-      out[at + channel] = f16FromF64(saturated(scale * (recipe.offset + x[channel])));
+      const value = saturated(scale * (recipe.offset + x[channel]), valueMax);
+      out[at + channel] = elementFromF64(type, value);
     }
   });
   return out;
 }
 
-/** Finite values stay finite; NaN and Inf pass. */
-function saturated(value: number): number {
-  if (Math.abs(value) <= F16_MAX || !Number.isFinite(value)) return value;
-  return value < 0 ? -F16_MAX : F16_MAX;
+/** Finite values stay within the range; NaN and Inf pass. */
+function saturated(value: number, max: number): number {
+  if (Math.abs(value) <= max || !Number.isFinite(value)) return value;
+  return value < 0 ? -max : max;
 }
 
 /**
@@ -138,16 +154,18 @@ function sliced(
   const elements = tensorElements(c.problem);
   const out = new Uint16Array(name === 'q' ? elements.q : elements.kv);
   const ratio = queryHeads / kvHeads;
+  const type = elementType(c.problem);
   eachRow(c, name, ({ request, head, position }, at) => {
     let storedHead = head % stored.heads;
     let token = recipe.firstToken + position + 577 * request; // requests read different text
     if (name === 'q') {
       const member = head % ratio;
       storedHead = (2 * Math.floor(head / ratio) + (member % 2)) % stored.heads;
-      token = recipe.firstToken + request + Math.floor(member / 2);
+      token = recipe.firstToken + request + position + Math.floor(member / 2);
     }
     const from = (storedHead * stored.tokens + (token % stored.tokens)) * headSize;
-    out.set(stored.f16.subarray(from, from + headSize), at);
+    const row = stored.f16.subarray(from, from + headSize);
+    out.set(type === 'fp16' ? row : row.map((x) => elementFromF64(type, f64FromF16(x))), at);
   });
   return out;
 }

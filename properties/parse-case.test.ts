@@ -16,6 +16,8 @@ const good: Case = {
   options: { softmaxScale: Math.fround(1 / Math.sqrt(128)), splits: 3 },
 };
 
+const pages = { order: 'shuffled' as const, seed: 7, spare: 3, sharedRecords: 2 };
+
 type Json = Record<string, unknown>;
 
 /** A copy of the good case with one place changed; `undefined` removes it. */
@@ -73,6 +75,38 @@ describe('parseCase', () => {
     ['tensors', undefined, 'case.tensors: found nothing'],
   ])('refuses %s = %j', (path, value, expected) => {
     expect(message(changed(path, value))).toContain(expected);
+  });
+
+  it.each([
+    ['problem.queryTokens', 9, 'case.problem.queryTokens: found 9, required an integer from 1'],
+    ['problem.type', 'f32', 'case.problem.type: found "f32", required "fp16" or "bf16"'],
+    ['options.appended', -1, 'case.options.appended: found -1, required an integer from 0'],
+    ['options.inputPadding', 12, 'case.options.inputPadding: found 12, required a multiple of 8'],
+    ['options.inputPadding', 72, 'case.options.inputPadding: found 72, required an integer'],
+    ['options.pages', null, 'case.options.pages: found null, required an object with the keys'],
+    ['options.pages', { ...pages, order: 'any' }, 'case.options.pages.order: found "any"'],
+    ['options.pages', { ...pages, seed: 0.5 }, 'case.options.pages.seed: found 0.5'],
+    ['options.pages', { ...pages, spare: -1 }, 'case.options.pages.spare: found -1'],
+    ['options.pages', { ...pages, table: [] }, 'case.options.pages: found the key "table"'],
+  ])('refuses the optional %s = %j', (path, value, expected) => {
+    expect(message(changed(path, value))).toContain(expected);
+  });
+
+  it('keeps optional keys and drops those that have their default', () => {
+    const full = {
+      ...good,
+      problem: { ...good.problem, queryTokens: 8, type: 'bf16' as const },
+      options: { ...good.options, pages, appended: 130, inputPadding: 64 },
+    };
+    expect(parseCase(JSON.parse(canonicalJson(full)))).toEqual({ kind: 'case', case: full });
+    const plain = {
+      ...good,
+      problem: { ...good.problem, queryTokens: 1, type: 'fp16' as const },
+      options: { ...good.options, appended: 0, inputPadding: 0 },
+    };
+    expect(parseCase(plain)).toEqual({ kind: 'case', case: good });
+    expect(caseHash(plain)).toBe(caseHash(good));
+    expect(caseHash(full)).not.toBe(caseHash(good));
   });
 
   it.each([null, undefined, 1, 'case', [], () => good, Symbol('case'), 10n])(

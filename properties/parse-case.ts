@@ -1,23 +1,28 @@
 // parseCase: a Case from JSON that nobody vouches for.
 //
-// Strict: every field is required, unknown keys are refused, numbers are finite and in range, sizes
-// and their product are bounded before anything is allocated. Only own data properties of plain
-// objects are read, to a fixed depth, so prototypes, accessors and deep nesting cannot do harm. The
-// result is built anew and shares nothing with the input. Errors are one sentence that names the
-// path:
+// Strict: every field but those with a default (case.ts) is required, unknown keys are refused,
+// numbers are finite and in range, sizes and their product are bounded before anything is
+// allocated. Only own data properties of plain objects are read, to a fixed depth, so prototypes,
+// accessors and deep nesting cannot do harm. The result is built anew and shares nothing with the
+// input. Errors are one sentence that names the path:
 //   case.problem.tokens[3]: found -1, required an integer from 0 to 1000000
 //
 // What a problem or a scheme means is judged by reference/problem.ts and reference/scheme.ts.
 
+import type { ElementType } from '../reference/format.js';
 import { caseSchemeError } from '../reference/formats/case-scheme.js';
-import { type Problem, problemError } from '../reference/problem.js';
+import { type Problem, problemError, queryTokensMax } from '../reference/problem.js';
 import type { Scheme } from '../reference/scheme.js';
 import {
   CASE_SCHEMA,
   type Case,
   type CaseOptions,
+  PAGE_ORDERS,
+  type PageOptions,
+  type PageOrder,
   type TensorName,
   tensorElements,
+  withoutDefaults,
 } from './case.js';
 import {
   base64Length,
@@ -40,6 +45,12 @@ export const LIMITS = {
   headSize: 1024,
   splits: 4096,
   softmaxScale: 65536,
+  queryTokens: queryTokensMax,
+  /** A step is a launch. */
+  appended: 4096,
+  inputPadding: 64,
+  sparePages: 4096,
+  sharedRecords: 8192,
   /** Of one tensor: 256 MiB of fp16. */
   elements: 2 ** 27,
 } as const;
@@ -58,16 +69,26 @@ class Reader {
     this.message ??= `${path}: found ${found}, required ${required}`;
   }
 
-  /** The own data properties of a plain object that has exactly these keys. */
-  fields(path: string, value: unknown, keys: readonly string[]): Fields {
-    const required = `an object with the keys ${keys.join(', ')}`;
-    const plain = ownFields(value, keys.length + 1);
+  /**
+   * The own data properties of a plain object that has these keys, and of the optional ones any.
+   */
+  fields(
+    path: string,
+    value: unknown,
+    keys: readonly string[],
+    optional: readonly string[] = [],
+  ): Fields {
+    const perhaps = optional.length === 0 ? '' : ` and perhaps ${optional.join(', ')}`;
+    const required = `an object with the keys ${keys.join(', ')}${perhaps}`;
+    const plain = ownFields(value, keys.length + optional.length + 1);
     if (plain === null) {
       this.refuse(path, show(value), required);
       return {};
     }
     for (const key of Object.keys(plain)) {
-      if (!keys.includes(key)) this.refuse(path, `the key ${show(key)}`, required);
+      if (!keys.includes(key) && !optional.includes(key)) {
+        this.refuse(path, `the key ${show(key)}`, required);
+      }
     }
     for (const key of keys) {
       if (!Object.hasOwn(plain, key)) this.refuse(`${path}.${key}`, 'nothing', 'a value');
@@ -81,6 +102,14 @@ class Reader {
     }
     this.refuse(path, show(value), `an integer from ${min} to ${max}`);
     return min;
+  }
+
+  /** One of a few texts. */
+  oneOf<T extends string>(path: string, value: unknown, texts: readonly T[]): T {
+    const found = texts.find((text) => text === value);
+    if (found !== undefined) return found;
+    this.refuse(path, show(value), texts.map((text) => quote(text)).join(' or '));
+    return texts[0];
   }
 
   text(path: string, value: unknown, lengthMax: number): string {
@@ -140,12 +169,15 @@ export function parseCase(json: unknown): ParsedCase {
   if (wrong !== null) return { kind: 'error', message: `case.${wrong}` };
   const tensors = readTensors(reader, root.tensors, problem);
   if (reader.message !== null) return { kind: 'error', message: reader.message };
-  return { kind: 'case', case: { schema: CASE_SCHEMA, problem, scheme, tensors, options } };
+  const read: Case = { schema: CASE_SCHEMA, problem, scheme, tensors, options };
+  return { kind: 'case', case: withoutDefaults(read) };
 }
 
 function readProblem(reader: Reader, value: unknown): Problem {
   const path = 'case.problem';
-  const fields = reader.fields(path, value, ['tokens', 'queryHeads', 'kvHeads', 'headSize']);
+  const keys = ['tokens', 'queryHeads', 'kvHeads', 'headSize'];
+  const fields = reader.fields(path, value, keys, ['queryTokens', 'type']);
+  const { queryTokens = 1, type = 'fp16' } = fields;
   const lengths = reader.array(`${path}.tokens`, fields.tokens, 1, LIMITS.requests);
   const tokens: number[] = [];
   for (let i = 0; i < lengths.length; i++) {
@@ -156,6 +188,8 @@ function readProblem(reader: Reader, value: unknown): Problem {
     queryHeads: reader.integer(`${path}.queryHeads`, fields.queryHeads, 1, LIMITS.heads),
     kvHeads: reader.integer(`${path}.kvHeads`, fields.kvHeads, 1, LIMITS.heads),
     headSize: reader.integer(`${path}.headSize`, fields.headSize, 1, LIMITS.headSize),
+    queryTokens: reader.integer(`${path}.queryTokens`, queryTokens, 1, LIMITS.queryTokens),
+    type: reader.oneOf<ElementType>(`${path}.type`, type, ['fp16', 'bf16']),
   };
 }
 
@@ -174,7 +208,9 @@ function readScheme(reader: Reader, value: unknown): Scheme {
 
 function readOptions(reader: Reader, value: unknown): CaseOptions {
   const path = 'case.options';
-  const fields = reader.fields(path, value, ['softmaxScale', 'splits']);
+  const optional = ['pages', 'appended', 'inputPadding'];
+  const fields = reader.fields(path, value, ['softmaxScale', 'splits'], optional);
+  const { appended = 0, inputPadding = 0, pages } = fields;
   const scale = fields.softmaxScale;
   const max = LIMITS.softmaxScale;
   if (typeof scale !== 'number' || !(Math.abs(scale) <= max)) {
@@ -184,6 +220,26 @@ function readOptions(reader: Reader, value: unknown): CaseOptions {
     // What a kernel receives is a float32: rounding here makes the stored case say so.
     softmaxScale: Math.fround(Number(scale)) + 0,
     splits: reader.integer(`${path}.splits`, fields.splits, 0, LIMITS.splits),
+    appended: reader.integer(`${path}.appended`, appended, 0, LIMITS.appended),
+    inputPadding: readPadding(reader, `${path}.inputPadding`, inputPadding),
+    ...(pages === undefined ? {} : { pages: readPages(reader, `${path}.pages`, pages) }),
+  };
+}
+
+function readPadding(reader: Reader, path: string, value: unknown): number {
+  const padding = reader.integer(path, value, 0, LIMITS.inputPadding);
+  if (padding % 8 !== 0) reader.refuse(path, show(value), 'a multiple of 8');
+  return padding;
+}
+
+function readPages(reader: Reader, path: string, value: unknown): PageOptions {
+  const fields = reader.fields(path, value, ['order', 'seed', 'spare', 'sharedRecords']);
+  const { sharedRecords: shared } = fields;
+  return {
+    order: reader.oneOf<PageOrder>(`${path}.order`, fields.order, PAGE_ORDERS),
+    seed: reader.integer(`${path}.seed`, fields.seed, 0, SEED_MAX),
+    spare: reader.integer(`${path}.spare`, fields.spare, 0, LIMITS.sparePages),
+    sharedRecords: reader.integer(`${path}.sharedRecords`, shared, 0, LIMITS.sharedRecords),
   };
 }
 

@@ -8,12 +8,15 @@
 
 import type { Arithmetic } from '../reference/arithmetic.js';
 import { attend } from '../reference/attention.js';
-import { readCache, referenceCache } from '../reference/cache.js';
-import { f16FromF64 } from '../reference/format.js';
-import { problemError, queriesPerKvHead } from '../reference/problem.js';
+import { dequantized, keyRows, readCache, referenceCache, valueRows } from '../reference/cache.js';
+import { elementFromF64 } from '../reference/format.js';
+import { usedPages } from '../reference/page-table.js';
+import { elementType, problemError } from '../reference/problem.js';
 import { bitdecoding, recordTokens, schemeError } from '../reference/scheme.js';
 import type { Case } from './case.js';
-import type { Capabilities, Inputs, Kernel, Ran, RunOptions } from './kernel.js';
+import { undeclared } from './declared.js';
+import type { Capabilities, FormatSupport, Inputs, Kernel, Ran, RunOptions } from './kernel.js';
+import { pageTable } from './pages.js';
 
 const tightest: Arithmetic = {
   operands: 'folded',
@@ -22,11 +25,26 @@ const tightest: Arithmetic = {
   sumLanes: 32,
 };
 
-export function referenceCapabilities(arithmetic: Arithmetic | null): Capabilities {
+/** All that the reference knows, simplest first. */
+function everyFormat(): FormatSupport[] {
   const { format, bits, groups, headSizes } = bitdecoding;
+  const types = ['fp16', 'bf16'] as const;
+  return [
+    { format, kAxis: ['channel', 'token'], bits, groups, headSizes, types },
+    { format, kAxis: ['token'], bits, groups: [256], headSizes: [256], types },
+    { format: 'fp16', kAxis: ['channel'], bits: [16], groups: [128], headSizes, types },
+  ];
+}
+
+export function referenceCapabilities(arithmetic: Arithmetic | null): Capabilities {
   return {
     name: 'reference',
-    formats: [{ format, kAxis: ['channel'], bits, groups, headSizes }],
+    formats: everyFormat()
+      .slice(0, 1)
+      .map((f) => ({
+        ...f,
+        ...{ kAxis: ['channel'], bits: [4, 2], headSizes: [128], types: ['fp16'] },
+      })),
     layout: 'record128',
     tokensMax: 1_000_000,
     headsPerKvMax: 64,
@@ -52,33 +70,29 @@ export class ReferenceKernel implements Kernel {
     this.capabilities = { ...referenceCapabilities(arithmetic), ...declared };
   }
 
-  supports({ problem, scheme }: Case): string | null {
+  supports(c: Case): string | null {
+    const { problem, scheme } = c;
     const wrong = problemError(problem) ?? schemeError(scheme, problem);
-    if (wrong !== null) return wrong;
-    const { tokensMax, headsPerKvMax } = this.capabilities;
-    const request = problem.tokens.findIndex((n) => n > tokensMax);
-    if (request !== -1) {
-      return `problem.tokens[${request}]: ${problem.tokens[request]}, at most ${tokensMax}`;
-    }
-    const ratio = queriesPerKvHead(problem);
-    if (ratio <= headsPerKvMax) return null;
-    return `problem.queryHeads: ${ratio} on a KV head, at most ${headsPerKvMax}`;
+    return wrong ?? undeclared(this.capabilities, c);
   }
 
   run(c: Case, { q, k, v }: Inputs, { poison }: RunOptions): Ran {
     const { problem, scheme, options } = c;
-    const made = referenceCache(problem, scheme, k, v);
+    const table = pageTable(c);
+    const made = referenceCache(problem, scheme, k, v, table);
+    const cache = poisonedSpares(c, made.cache, poison);
     const kResidual = poisonedTail(c, made.kResidual, poison);
     const vResidual = poisonedTail(c, made.vResidual, poison);
-    const heads = readCache(problem, scheme, made.cache, kResidual, vResidual);
+    const heads = readCache(problem, scheme, cache, kResidual, vResidual, table);
     const { output, lse } = attend(problem, options.softmaxScale, q, heads);
+    const type = elementType(problem);
     return {
       kind: 'ran',
-      cache: made.cache,
-      kResidual,
-      vResidual,
-      output: Uint16Array.from(output, f16FromF64),
+      ...{ cache, kResidual, vResidual },
+      output: Uint16Array.from(output, (x) => elementFromF64(type, x)),
       lse: Float32Array.from(lse),
+      kValues: dequantized(problem, heads, keyRows),
+      vValues: dequantized(problem, heads, valueRows),
       violations: [],
       reports: [],
       scheduleHash: '',
@@ -86,6 +100,16 @@ export class ReferenceKernel implements Kernel {
   }
 
   close(): void {}
+}
+
+/** The cache with poison in the pages that no record lies in. */
+function poisonedSpares(c: Case, cache: Uint8Array, poison: number): Uint8Array {
+  const used = usedPages(c.problem, pageTable(c));
+  const bytes = cache.length / Math.max(1, used.length);
+  for (const [page, isUsed] of used.entries()) {
+    if (isUsed === 0) cache.fill(poison, page * bytes, (page + 1) * bytes);
+  }
+  return cache;
 }
 
 /** The window (requests, 128, kvHeads, headSize) with poison in the rows behind the last token. */

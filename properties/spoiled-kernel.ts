@@ -7,11 +7,14 @@
 
 import { attend } from '../reference/attention.js';
 import { readCache } from '../reference/cache.js';
-import { f16FromF64 } from '../reference/format.js';
+import { elementFromF64 } from '../reference/format.js';
 import { recordBytes } from '../reference/pack.js';
-import { recordTokens } from '../reference/scheme.js';
+import { elementType } from '../reference/problem.js';
+import { parameterCounts } from '../reference/quantize.js';
+import { isPlain, recordTokens } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Kernel, Ran, RunOptions, RunResult } from './kernel.js';
+import { pageTable } from './pages.js';
 
 /** What comes out in place of the right result. */
 export type Spoil = (c: Case, inputs: Inputs, ran: Ran, options: RunOptions) => Ran;
@@ -25,7 +28,8 @@ export interface Spoiling {
 }
 
 const isEmpty = ({ problem }: Case) => problem.tokens.every((n) => n === 0);
-const hasNoRecord = ({ problem }: Case) => problem.tokens.every((n) => n < recordTokens);
+const hasNoRecord = ({ problem, scheme }: Case) =>
+  isPlain(scheme) || problem.tokens.every((n) => n < recordTokens);
 
 /** Attention over a cache that was tampered with; the cache itself stays as the kernel wrote it. */
 export function attendTampered(
@@ -38,22 +42,25 @@ export function attendTampered(
   const { problem, scheme, options } = c;
   const cache = ran.cache.slice();
   tamper(cache);
-  const heads = readCache(problem, scheme, cache, ran.kResidual, ran.vResidual).map((head, i) => ({
+  const { kResidual, vResidual } = ran;
+  const read = readCache(problem, scheme, cache, kResidual, vResidual, pageTable(c));
+  const heads = read.map((head, i) => ({
     ...head,
     tokens: tokens[Math.floor(i / problem.kvHeads)],
   }));
   const { output, lse } = attend({ ...problem, tokens }, options.softmaxScale, inputs.q, heads);
   return {
     ...ran,
-    output: Uint16Array.from(output, f16FromF64),
+    output: Uint16Array.from(output, (x) => elementFromF64(elementType(problem), x)),
     lse: Float32Array.from(lse),
   };
 }
 
 /** Byte ranges of the V parameters of every record: pairs of fp16 scale and zero. */
 function eachValueParameter(c: Case, cache: Uint8Array, visit: (at: number) => void): void {
-  const bytes = recordBytes(c.scheme);
-  const params = 4 * recordTokens * (recordTokens / c.scheme.group);
+  const { headSize } = c.problem;
+  const bytes = recordBytes(c.scheme, headSize);
+  const params = 4 * parameterCounts(c.scheme, recordTokens, headSize).v;
   for (let record = 0; record < cache.length; record += bytes) {
     for (let at = record + bytes - params; at < record + bytes; at += 4) visit(at);
   }

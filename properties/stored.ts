@@ -10,7 +10,7 @@ import { boundDense, usualPrecision } from '../reference/dense-bound.js';
 import { f64Array } from '../reference/format.js';
 import { headTensor, specOf } from '../reference/formats/case-scheme.js';
 import type { TensorName } from '../reference/formats/format-spec.js';
-import { firstTokens, headRows } from '../reference/problem.js';
+import { elementType, firstTokens, headRows } from '../reference/problem.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Ran } from './kernel.js';
 import type { Judgement, Observation, Outcome, Verdict } from './property.js';
@@ -120,12 +120,13 @@ export function observeStored(
     ...{ codes: new Uint8Array(0), scales: new Uint16Array(0), zeros: new Uint16Array(0) },
   };
   const none = new Uint16Array(0);
+  const type = elementType(problem);
   const heads = problem.tokens.flatMap((tokens, request) =>
     Array.from({ length: kvHeads }, (_, head): HeadCache => {
       const index = request * kvHeads + head;
       const rows = (tensor: TensorName) => storedRows(c, capabilities, inputs, run, tensor, index);
       return {
-        ...{ scheme, headSize, tokens, packed: 0, k: nothing, v: nothing },
+        ...{ scheme, headSize, tokens, type, packed: 0, k: nothing, v: nothing },
         ...{ kResidual: none, vResidual: none, dense: { k: rows('k'), v: rows('v') } },
       };
     }),

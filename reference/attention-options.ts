@@ -11,10 +11,10 @@
  *   j < sinkTokens and j <= p + windowRight
  * so that a sliding window can keep the first tokens (StreamingLLM) and sink tokens stay causal.
  */
-import { type Problem, problemError } from './problem.js';
+import { type Problem, problemError, queryTokenCount } from './problem.js';
 
 export interface AttentionOptions {
-  /** query tokens of each request, (requests); default one each */
+  /** query tokens of each request, (requests); default problem.queryTokens each */
   readonly queryTokens?: readonly number[];
   /** no query token sees a later one */
   readonly causal?: boolean;
@@ -70,7 +70,7 @@ export function optionsError(p: Problem, o: AttentionOptions): string | null {
 
 /** Query tokens of each request. */
 export function queryTokensOf(p: Problem, o: AttentionOptions): readonly number[] {
-  return o.queryTokens ?? p.tokens.map(() => 1);
+  return o.queryTokens ?? p.tokens.map(() => queryTokenCount(p));
 }
 
 /** Tokens [first, end). */

@@ -4,7 +4,8 @@
  * For a query q and the keys k_j and values v_j of its KV head, j = 0 .. tokens - 1:
  *   s_j = scale * sum_i q_i k_ji      M = max_j s_j      w_j = e^(s_j - M)      L = sum_j w_j
  *   output = sum_j w_j v_j / L        lse = M + ln L
- * in two passes, no running maximum, no splits. Without tokens the output is 0 and lse is -Inf.
+ * in two passes, no running maximum, no splits. Without tokens the output is 0 and lse is -Inf. A
+ * query token sees the tokens up to its own; each is a request of its own here (oneQueryToken).
  * Inf and NaN follow IEEE arithmetic in this order of operations; what a kernel may do with them is
  * judged by class elsewhere.
  *
@@ -15,15 +16,15 @@
  * Blocks of 128 tokens are dequantised once for all query heads of a KV head, and four tokens
  * are taken at a time; this changes the order of summation and nothing else.
  */
-import { type HeadCache, keyRows, valueRows } from './cache.js';
+import { type HeadCache, keyRows, oneQueryToken, valueRows } from './cache.js';
 import { exp2, ln2, log2, log2e } from './exp.js';
 import { f64Array } from './format.js';
-import { type Problem, queriesPerKvHead } from './problem.js';
+import { elementType, type Problem, queriesPerKvHead } from './problem.js';
 
 export interface Attention {
-  /** (requests, queryHeads, headSize) */
+  /** (requests, queryTokens, queryHeads, headSize) */
   readonly output: Float64Array;
-  /** natural log of the sum of exponentials, (requests, queryHeads) */
+  /** natural log of the sum of exponentials, (requests, queryTokens, queryHeads) */
   readonly lse: Float64Array;
 }
 
@@ -151,25 +152,29 @@ function attendHead(
   for (let i = 0; i < output.length; i++) output[i] /= sums[Math.floor(i / headSize)];
 }
 
-/** q: fp16 bits, (requests, queryHeads, headSize); heads: (requests, kvHeads), from readCache. */
+/**
+ * q: words of the problem's type, (requests, queryTokens, queryHeads, headSize); heads: (requests,
+ * kvHeads), from readCache.
+ */
 export function attend(
   p: Problem,
   softmaxScale: number,
   q: Uint16Array,
   heads: readonly HeadCache[],
 ): Attention {
+  const flat = oneQueryToken(p, heads);
   const { queryHeads, kvHeads, headSize } = p;
-  const requests = p.tokens.length;
+  const requests = flat.problem.tokens.length;
   const queries = queriesPerKvHead(p);
   const output = new Float64Array(requests * queryHeads * headSize);
   const lse = new Float64Array(requests * queryHeads);
-  const qValues = f64Array(q);
+  const qValues = f64Array(q, undefined, elementType(p));
   const rows = new Float64Array(blockTokens * headSize);
   for (let i = 0; i < requests * kvHeads; i++) {
     // (requests, queryHeads) = (requests, kvHeads, queries): the queries of head i are consecutive.
     const elements = [i * queries * headSize, (i + 1) * queries * headSize] as const;
     attendHead(
-      heads[i],
+      flat.heads[i],
       Math.fround(softmaxScale),
       qValues.subarray(...elements),
       output.subarray(...elements),

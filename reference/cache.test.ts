@@ -18,7 +18,7 @@ const heads = readCache(p, scheme, built.cache, built.kResidual, built.vResidual
 
 describe('the cache', () => {
   it('has pages for full records only, of all requests in order', () => {
-    expect(built.cache.length).toBe(3 * 2 * recordBytes(scheme));
+    expect(built.cache.length).toBe(3 * 2 * recordBytes(scheme, 128));
     expect(heads.map((h) => [h.tokens, h.packed])).toEqual(
       [130, 0, 5, 256].flatMap((t) => [t, t].map((n) => [n, n - (n % 128)])),
     );

@@ -1,35 +1,52 @@
 /**
- * The cache as a kernel reads it: packed records, and fp16 rows for the tail.
+ * The cache as a kernel reads it: packed records, and rows as they came for the tail.
  *
- *   cache (pages, kvHeads, record bytes); request r owns floor(tokens[r] / 128) consecutive pages
+ *   cache (pages, kvHeads, record bytes), pages in the order of page-table.ts
  *   kResidual, vResidual (requests, 128, kvHeads, headSize); rows tokens[r] % 128 and later of a
  *   request are unspecified and never looked at
  *
  * Dequantisation is code * scale + zero in float64, and that is exact for finite parameters: the
- * code has at most 4 bits and the scale 11, and product and zero are multiples of 2^-24 below 2^21.
+ * code has at most 8 bits and the scale 11, and product and zero are multiples of 2^-24 below 2^25.
  * It is the truth of what a cache says; how a kernel rounds on the way is the bound's business.
  *
  * Rows are dequantised a block at a time, because a whole head in float64 takes 16 times the memory
  * of its codes.
  */
-import { f16Values, f64Array } from './format.js';
-import { packRecord, recordBytes, unpackRecord } from './pack.js';
-import { firstTokens, headRows, type Problem } from './problem.js';
-import { emptyQuantized, type Quantized, quantizeK, quantizeV } from './quantize.js';
-import { recordTokens, type Scheme } from './scheme.js';
+import { type ElementType, elementFromF64, elementValues, f16Values, f64Array } from './format.js';
+import {
+  packPlainRecord,
+  packRecord,
+  recordBytes,
+  unpackPlainRecord,
+  unpackRecord,
+} from './pack.js';
+import {
+  type PageTable,
+  packedTokens,
+  pageCount,
+  pageLookup,
+  recordCounts,
+  tableError,
+} from './page-table.js';
+import { elementType, firstTokens, headRows, type Problem, visibleTokens } from './problem.js';
+import { emptyQuantized, parameterCounts, type Quantized, quantizeRecord } from './quantize.js';
+import { channelGroup, isPlain, recordTokens, type Scheme } from './scheme.js';
+
+export { firstPages, packedTokens } from './page-table.js';
 
 /** One KV head of one request. */
 export interface HeadCache {
   readonly scheme: Scheme;
   readonly headSize: number;
   readonly tokens: number;
-  /** tokens in records: the largest multiple of 128 that is not above `tokens` */
+  /** type of the residual rows */
+  readonly type: ElementType;
+  /** tokens in quantised records: those below a multiple of 128, none of format "fp16" */
   readonly packed: number;
-  /** codes (packed, headSize), params (packed / group, headSize) */
+  /** codes (packed, headSize), params as Quantized has them */
   readonly k: Quantized;
-  /** codes (packed, headSize), params (packed, headSize / group) */
   readonly v: Quantized;
-  /** fp16 bits, (tokens - packed, headSize) */
+  /** the other tokens, words of `type`, (tokens - packed, headSize) */
   readonly kResidual: Uint16Array;
   /** as kResidual */
   readonly vResidual: Uint16Array;
@@ -40,20 +57,13 @@ export interface HeadCache {
   readonly dense?: { readonly k: Float64Array; readonly v: Float64Array };
 }
 
-/** Packed tokens of a request with `tokens` tokens. */
-export function packedTokens(tokens: number): number {
-  return tokens - (tokens % recordTokens);
-}
-
-/** First page of each request, (requests + 1): exclusive prefix sums. */
-export function firstPages(p: Problem): number[] {
-  const first = [0];
-  for (const t of p.tokens) first.push(first[first.length - 1] + packedTokens(t) / recordTokens);
-  return first;
-}
-
 function requireLength(name: string, found: number, required: number): void {
   if (found !== required) throw new RangeError(`${name}: length ${found}, ${required} is required`);
+}
+
+function requireTable(p: Problem, table: PageTable | undefined): void {
+  const error = table === undefined ? null : tableError(p, table);
+  if (error !== null) throw new RangeError(error);
 }
 
 function setRecord(all: Quantized, record: Quantized, index: number): void {
@@ -68,6 +78,21 @@ function requireOnePart(head: HeadCache, first: number, count: number): void {
   throw new RangeError(`rows ${first} to ${first + count}: cross the end of the records`);
 }
 
+/** A head whose records are still to come; residual rows from `tail` on are the window's. */
+function emptyHead(p: Problem, scheme: Scheme, tokens: number): HeadCache {
+  const { headSize } = p;
+  const packed = isPlain(scheme) ? 0 : packedTokens(tokens);
+  const counts = isPlain(scheme) ? { k: 0, v: 0 } : parameterCounts(scheme, packed, headSize);
+  const residual = () => new Uint16Array((tokens - packed) * headSize);
+  return {
+    ...{ scheme, headSize, tokens, packed, type: elementType(p) },
+    k: emptyQuantized(packed, headSize, counts.k),
+    v: emptyQuantized(packed, headSize, counts.v),
+    kResidual: residual(),
+    vResidual: residual(),
+  };
+}
+
 /**
  * Reads a kernel's cache, (requests, kvHeads) in this order. Arrays are shaped as in the header.
  */
@@ -77,81 +102,123 @@ export function readCache(
   cache: Uint8Array,
   kResidual: Uint16Array,
   vResidual: Uint16Array,
+  table?: PageTable,
 ): HeadCache[] {
   const { kvHeads, headSize } = p;
-  const bytes = recordBytes(scheme);
-  const pages = firstPages(p);
+  const bytes = recordBytes(scheme, headSize);
   const requests = p.tokens.length;
-  requireLength('cache', cache.length, pages[requests] * kvHeads * bytes);
+  requireTable(p, table);
+  requireLength('cache', cache.length, pageCount(p, table) * kvHeads * bytes);
   const residualLength = requests * recordTokens * kvHeads * headSize;
   requireLength('kResidual', kResidual.length, residualLength);
   requireLength('vResidual', vResidual.length, residualLength);
+  const pageOf = pageLookup(p, table);
+  const records = recordCounts(p);
   const heads: HeadCache[] = [];
   for (let r = 0; r < requests; r++) {
-    const tokens = p.tokens[r];
-    const packed = packedTokens(tokens);
-    for (let head = 0; head < kvHeads; head++) {
-      const k = emptyQuantized(packed, headSize, scheme.group);
-      const v = emptyQuantized(packed, headSize, scheme.group);
-      for (let i = 0; i < packed / recordTokens; i++) {
-        const from = ((pages[r] + i) * kvHeads + head) * bytes;
-        const record = unpackRecord(scheme, cache.subarray(from, from + bytes));
-        setRecord(k, record.k, i);
-        setRecord(v, record.v, i);
+    const tail = p.tokens[r] % recordTokens;
+    for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
+      const head = emptyHead(p, scheme, p.tokens[r]);
+      for (let i = 0; i < records[r]; i++) {
+        const from = (pageOf(r, i) * kvHeads + kvHead) * bytes;
+        const record = cache.subarray(from, from + bytes);
+        if (isPlain(scheme)) {
+          const { k, v } = unpackPlainRecord(scheme, headSize, record);
+          head.kResidual.set(k, i * k.length);
+          head.vResidual.set(v, i * v.length);
+        } else {
+          const { k, v } = unpackRecord(scheme, headSize, record);
+          setRecord(head.k, k, i);
+          setRecord(head.v, v, i);
+        }
       }
-      const residual = (x: Uint16Array) => headRows(p, x, head, r * recordTokens, tokens - packed);
-      heads.push({
-        ...{ scheme, headSize, tokens, packed, k, v },
-        kResidual: residual(kResidual),
-        vResidual: residual(vResidual),
-      });
+      const at = head.kResidual.length - tail * headSize;
+      head.kResidual.set(headRows(p, kResidual, kvHead, r * recordTokens, tail), at);
+      head.vResidual.set(headRows(p, vResidual, kvHead, r * recordTokens, tail), at);
+      heads.push(head);
     }
   }
   return heads;
 }
 
+/** The record that a right kernel makes of 128 rows of one KV head, k and v (128, headSize). */
+export function referenceRecord(
+  p: Problem,
+  scheme: Scheme,
+  k: Uint16Array,
+  v: Uint16Array,
+): Uint8Array {
+  if (isPlain(scheme)) return packPlainRecord(k, v);
+  const { headSize } = p;
+  return packRecord(scheme, headSize, quantizeRecord(scheme, k, v, headSize, elementType(p)));
+}
+
 /**
  * The bytes that a right kernel writes for k and v (sum of tokens, kvHeads, headSize). Residual
- * rows past the tail of a request are 0 here; a kernel may leave anything there.
+ * rows past the tail of a request, and pages that no record lies in, are 0 here; a kernel may leave
+ * anything there.
  */
 export function referenceCache(
   p: Problem,
   scheme: Scheme,
   k: Uint16Array,
   v: Uint16Array,
+  table?: PageTable,
 ): { cache: Uint8Array; kResidual: Uint16Array; vResidual: Uint16Array } {
   const { kvHeads, headSize } = p;
-  const bytes = recordBytes(scheme);
+  const bytes = recordBytes(scheme, headSize);
   const first = firstTokens(p);
-  const pages = firstPages(p);
   const requests = p.tokens.length;
+  requireTable(p, table);
   requireLength('k', k.length, first[requests] * kvHeads * headSize);
   requireLength('v', v.length, first[requests] * kvHeads * headSize);
+  const pageOf = pageLookup(p, table);
   const rowSize = kvHeads * headSize;
-  const cache = new Uint8Array(pages[requests] * kvHeads * bytes);
+  const cache = new Uint8Array(pageCount(p, table) * kvHeads * bytes);
   const kResidual = new Uint16Array(requests * recordTokens * rowSize);
   const vResidual = new Uint16Array(requests * recordTokens * rowSize);
-  for (let r = 0; r < requests; r++) {
-    const packed = packedTokens(p.tokens[r]);
-    for (let page = 0; page < packed / recordTokens; page++) {
+  for (const [r, records] of recordCounts(p).entries()) {
+    for (let i = 0; i < records; i++) {
       for (let head = 0; head < kvHeads; head++) {
-        const from = first[r] + page * recordTokens;
+        const from = first[r] + i * recordTokens;
         const kRows = headRows(p, k, head, from, recordTokens);
         const vRows = headRows(p, v, head, from, recordTokens);
-        const record = packRecord(
-          scheme,
-          quantizeK(scheme, kRows, recordTokens, headSize),
-          quantizeV(scheme, vRows, recordTokens, headSize),
-        );
-        cache.set(record, ((pages[r] + page) * kvHeads + head) * bytes);
+        const record = referenceRecord(p, scheme, kRows, vRows);
+        cache.set(record, (pageOf(r, i) * kvHeads + head) * bytes);
       }
     }
     // Tail rows keep their layout, so one run of elements moves.
-    const tail = [(first[r] + packed) * rowSize, first[r + 1] * rowSize] as const;
+    const tail = [(first[r] + records * recordTokens) * rowSize, first[r + 1] * rowSize] as const;
     kResidual.set(k.subarray(...tail), r * recordTokens * rowSize);
     vResidual.set(v.subarray(...tail), r * recordTokens * rowSize);
   }
   return { cache, kResidual, vResidual };
+}
+
+/** The first `tokens` tokens of a head, which shares its arrays. */
+export function headPrefix(head: HeadCache, tokens: number): HeadCache {
+  if (tokens === head.tokens) return head;
+  return { ...head, tokens, packed: Math.min(head.packed, tokens) };
+}
+
+/**
+ * A problem with several query tokens is one with a request for each of them, whose caches are
+ * prefixes: query token i sees what it sees, and nothing else of it matters. heads (requests,
+ * kvHeads) in, (requests, queryTokens, kvHeads) out; rows of q and of the output stay in place.
+ */
+export function oneQueryToken(
+  p: Problem,
+  heads: readonly HeadCache[],
+): { readonly problem: Problem; readonly heads: readonly HeadCache[] } {
+  const { queryTokens = 1, ...rest } = p;
+  if (queryTokens === 1) return { problem: rest, heads };
+  const tokens = visibleTokens(p);
+  const prefixes = tokens.flatMap((visible, row) => {
+    const request = Math.floor(row / queryTokens);
+    const own = heads.slice(request * p.kvHeads, (request + 1) * p.kvHeads);
+    return own.map((head) => headPrefix(head, Math.min(visible, head.tokens)));
+  });
+  return { problem: { ...rest, tokens }, heads: prefixes };
 }
 
 /** Copies rows of a dense head, (count, headSize), from token `first` on. */
@@ -159,11 +226,24 @@ function denseRows(x: Float64Array, first: number, rows: Float64Array, headSize:
   rows.set(x.subarray(first * headSize, first * headSize + rows.length));
 }
 
-/** Rows of the fp16 tail, (count, headSize), from token `first` of the request on. */
+/** Rows of the tail, (count, headSize), from token `first` of the request on. */
 function tailRows(head: HeadCache, residual: Uint16Array, first: number, out: Float64Array): void {
   const from = (first - head.packed) * head.headSize;
-  const values = f16Values;
+  const values = elementValues(head.type);
   for (let i = 0; i < out.length; i++) out[i] = values[residual[from + i]];
+}
+
+/** Rows of packed tokens whose parameters belong to a token and a group of channels. */
+function rowsPerToken(head: HeadCache, stored: Quantized, first: number, rows: Float64Array): void {
+  const { headSize } = head;
+  const group = channelGroup(head.scheme, headSize);
+  const { codes, scales, zeros } = stored;
+  for (let i = 0; i < rows.length; i += group) {
+    const from = first * headSize + i;
+    const scale = f16Values[scales[from / group]];
+    const zero = f16Values[zeros[from / group]];
+    for (let d = 0; d < group; d++) rows[i + d] = codes[from + d] * scale + zero;
+  }
 }
 
 /**
@@ -185,6 +265,10 @@ export function keyRows(
   requireOnePart(head, first, count);
   if (first >= packed) {
     tailRows(head, kResidual, first, rows);
+    return out;
+  }
+  if (head.scheme.kAxis === 'token') {
+    rowsPerToken(head, k, first, rows);
     return out;
   }
   const { codes } = k;
@@ -213,25 +297,14 @@ export function valueRows(
   count: number,
   out: Float64Array = new Float64Array(count * head.headSize),
 ): Float64Array {
-  const { headSize, packed, v, vResidual } = head;
-  const { group } = head.scheme;
-  const rows = out.subarray(0, count * headSize);
+  const rows = out.subarray(0, count * head.headSize);
   if (head.dense) {
-    denseRows(head.dense.v, first, rows, headSize);
+    denseRows(head.dense.v, first, rows, head.headSize);
     return out;
   }
   requireOnePart(head, first, count);
-  if (first >= packed) {
-    tailRows(head, vResidual, first, rows);
-    return out;
-  }
-  const { codes } = v;
-  for (let i = 0; i < rows.length; i += group) {
-    const from = first * headSize + i;
-    const scale = f16Values[v.scales[from / group]];
-    const zero = f16Values[v.zeros[from / group]];
-    for (let d = 0; d < group; d++) rows[i + d] = codes[from + d] * scale + zero;
-  }
+  if (first >= head.packed) tailRows(head, head.vResidual, first, rows);
+  else rowsPerToken(head, head.v, first, rows);
   return out;
 }
 
@@ -241,5 +314,32 @@ export function allRows(head: HeadCache, rowsOf: typeof keyRows): Float64Array {
   const out = new Float64Array(tokens * headSize);
   if (packed > 0) rowsOf(head, 0, packed, out);
   if (tokens > packed) rowsOf(head, packed, tokens - packed, out.subarray(packed * headSize));
+  return out;
+}
+
+/**
+ * The keys (or values) that a cache says, as words of the problem's type: code * scale + zero
+ * rounded once, and what was kept as it is. heads (requests, kvHeads); (sum of tokens, kvHeads,
+ * headSize).
+ */
+export function dequantized(
+  p: Problem,
+  heads: readonly HeadCache[],
+  rowsOf: typeof keyRows,
+): Uint16Array {
+  const { kvHeads, headSize } = p;
+  const first = firstTokens(p);
+  const type = elementType(p);
+  const out = new Uint16Array(first[p.tokens.length] * kvHeads * headSize);
+  heads.forEach((head, index) => {
+    const rows = allRows(head, rowsOf);
+    const [request, kvHead] = [Math.floor(index / kvHeads), index % kvHeads];
+    for (let t = 0; t < head.tokens; t++) {
+      const at = ((first[request] + t) * kvHeads + kvHead) * headSize;
+      for (let d = 0; d < headSize; d++) {
+        out[at + d] = elementFromF64(type, rows[t * headSize + d]);
+      }
+    }
+  });
   return out;
 }

@@ -15,7 +15,7 @@ function headOf(k: Float64Array, v: Float64Array): HeadCache {
   const none = { codes: new Uint8Array(0), scales: new Uint16Array(0), zeros: new Uint16Array(0) };
   return {
     scheme: { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 },
-    ...{ headSize: size, tokens: k.length / size, packed: 0, k: none, v: none },
+    ...{ headSize: size, tokens: k.length / size, type: 'fp16', packed: 0, k: none, v: none },
     ...{ kResidual: new Uint16Array(0), vResidual: new Uint16Array(0), dense: { k, v } },
   };
 }

@@ -1,5 +1,6 @@
 /**
- * Number formats: IEEE binary16 to and from float64, and rounding to 11 significant bits.
+ * Number formats: IEEE binary16 and bfloat16 to and from float64, and rounding to 11 significant
+ * bits.
  *
  * f16FromF64 rounds a float64 once, to nearest even; going through binary32 would round twice. The
  * trick: adding 2^52 quanta to |x| leaves |x| / quantum, rounded to an integer, in the low word of
@@ -58,14 +59,59 @@ export function f64FromF16(bits: number): number {
   return f16Values[bits];
 }
 
+/** Types of 16-bit words that tensors come in: binary16, or binary32 cut to 8 significant bits. */
+export type ElementType = 'fp16' | 'bf16';
+
+/** Bits of the bfloat16 nearest to x, ties to even; NaN becomes 0x7FFF, as for binary16. */
+export function bf16FromF64(x: number): number {
+  const magnitude = Math.abs(x);
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  if (Number.isNaN(x)) return 0x7fff;
+  // Halfway from the largest finite value, (2 - 2^-7) 2^127, to 2^128.
+  if (magnitude >= (2 - 2 ** -8) * 2 ** 127) return sign | 0x7f80;
+  // Below 2^-126 the quantum stays 2^-133. A normal significand counts 128 to 256 quanta.
+  const exponent = Math.max(exponentOf(magnitude), -126);
+  f64[0] = magnitude + powerOfTwo(exponent - 7 + 52);
+  return sign | (((exponent + 126) << 7) + (words[low] & 0xfff));
+}
+
+const f32 = new Float32Array(1);
+const f32Bits = new Uint32Array(f32.buffer);
+
+/** The value of every bfloat16, (65536), indexed by its bits: the upper half of a binary32. */
+export const bf16Values: Float64Array = Float64Array.from({ length: 65536 }, (_, bits) => {
+  f32Bits[0] = bits << 16;
+  return f32[0];
+});
+
+/** The value of every word of a type, (65536). */
+export function elementValues(type: ElementType): Float64Array {
+  return type === 'bf16' ? bf16Values : f16Values;
+}
+
+/** The word of a type nearest to x. */
+export function elementFromF64(type: ElementType, x: number): number {
+  return type === 'bf16' ? bf16FromF64(x) : f16FromF64(x);
+}
+
+/** x rounded once to a value of a type. */
+export function elementRound(type: ElementType, x: number): number {
+  return elementValues(type)[elementFromF64(type, x)];
+}
+
 /** x rounded once to binary16, as a float64. */
 export function f16Round(x: number): number {
   return f16Values[f16FromF64(x)];
 }
 
-/** Values of binary16 bits, into `out` or a new array of the same length. */
-export function f64Array(bits: Uint16Array, out = new Float64Array(bits.length)): Float64Array {
-  for (let i = 0; i < bits.length; i++) out[i] = f16Values[bits[i]];
+/** Values of words of a type, into `out` or a new array of the same length. */
+export function f64Array(
+  bits: Uint16Array,
+  out = new Float64Array(bits.length),
+  type: ElementType = 'fp16',
+): Float64Array {
+  const values = elementValues(type);
+  for (let i = 0; i < bits.length; i++) out[i] = values[bits[i]];
   return out;
 }
 

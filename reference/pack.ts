@@ -1,105 +1,116 @@
 /**
- * The layout "record128": 128 tokens of one KV head, codes and parameters, as one run of bytes.
+ * The layout "record128": 128 tokens of one KV head of size D, codes of b bits and parameters, as
+ * one run of bytes.
  *
- *   K words | K params | V words | V params          (little endian; first and second half of the
- *   words: 128 * 128 * bits / 8 bytes                 record are what a kernel loads as two stages)
- *   params: 512 * (128 / group) bytes
+ *   K words | K params | V words | V params      (little endian; K's part and V's part of the
+ *   record
+ *   are its stages, what a kernel loads as two)
+ *   words: 128 * D * b / 8 bytes of K, and of V
+ *   params per channel: 4 * D * (128 / group) bytes; per token: 4 * 128 * (D / channelGroup) bytes
  *
- * Words hold a 128 x 128 matrix of codes: rows are tokens and columns channels for K, rows are
- * channels and columns tokens for V. A 32-bit word is one (4 bits) or two (2 bits) A fragments of
- * mma.m16n8k16 of one lane, so a kernel feeds it to the tensor core after masking. With
- *   row = 16 mt + g + 8 (a & 1)      col = 16 ks + 2 c + h + 8 (a >> 1)      lane = 4 g + c
- *   (mt, ks in 0..7, g in 0..7, c in 0..3, fragment register a in 0..3, half h in 0..1):
- *   4 bits: word ((2 mt + (ks >> 2)) 32 + lane) 4 + (ks & 3), bit 4 (a >> 1) + 8 (a & 1) + 16 h
- *   2 bits: word (32 mt + lane) 4 + (ks >> 1), bit 4 (ks & 1) + 2 (a >> 1) + 8 (a & 1) + 16 h
- * K params, for each group of tokens: 128 scales, then 128 zeros; channel d = 16 ks + r is at
- *   (8 c + ks) 4 + j with c = (r & 7) >> 1, j = 2 (r >> 3) + (r & 1).
- * V params, for each group of channels: 128 tokens of {scale, zero}.
+ * Words hold a matrix of codes: rows are tokens and columns channels for K (128, D), rows are
+ * channels and columns tokens for V (D, 128). Rows come in tiles of 16, columns in steps of 16. A
+ * 32-bit word holds A fragments of mma.m16n8k16 of one lane: one (4 bits), two (2 bits) or half of
+ * one (8 bits), so a kernel feeds it to the tensor core after masking. A lane has
+ * W = steps * b / 4 words in a row tile, which lie together in units of U = min(4, W):
+ *   index(tile, word, lane) = ((tile * (W / U) + floor(word / U)) * 32 + lane) * U + word % U
+ * The element in row r and column c of a tile and step (r, c in 0..15), with
+ *   lane = 4 (r & 7) + ((c & 7) >> 1), a = (r >> 3) + 2 (c >> 3) the fragment's register, h = c & 1
+ * is at
+ *   4 bits: word = step,                 bit = 4 (a >> 1) + 8 (a & 1) + 16 h
+ *   2 bits: word = step >> 1,            bit = 4 (step & 1) + 2 (a >> 1) + 8 (a & 1) + 16 h
+ *   8 bits: word = 2 step + (a >> 1),    bit = 8 (a & 1) + 16 h
+ * K params per channel, for each group of tokens: D scales, then D zeros; channel 16 step + r is at
+ *   (((r & 7) >> 1) (D / 16) + step) 4 + 2 (r >> 3) + (r & 1).
+ * Params per token (V's, and K's on that axis), for each group of channels: 128 tokens of {scale,
+ * zero}.
+ *
+ * A record of format "fp16" is K (128, D), then V (128, D), row after row, 16-bit words as they
+ * came.
  *
  * No field crosses a byte, so bytes are addressed directly and the machine's order does not matter.
  */
-import type { Quantized } from './quantize.js';
-import { recordTokens, type Scheme } from './scheme.js';
+import type { Quantized, QuantizedRecord } from './quantize.js';
+import { parameterCounts } from './quantize.js';
+import { channelGroup, isPlain, recordTokens, type Scheme } from './scheme.js';
 
-const size = recordTokens; // also the head size of this layout: a record is square
-
-/** Bytes of K words (or V words) of a record. */
-function wordBytes(scheme: Scheme): number {
-  return (size * size * scheme.bits) / 8;
+/** Bytes of the two stages of a record. */
+export function stageBytes(scheme: Scheme, headSize: number): { k: number; v: number } {
+  const words = (recordTokens * headSize * scheme.bits) / 8;
+  if (isPlain(scheme)) return { k: words, v: words };
+  const parameters = parameterCounts(scheme, recordTokens, headSize);
+  return { k: words + 4 * parameters.k, v: words + 4 * parameters.v };
 }
 
-/** Bytes of K params (or V params) of a record. */
-function paramBytes(scheme: Scheme): number {
-  return 4 * size * (size / scheme.group);
-}
-
-/** Bytes of one record: 17,408 at 4 bits and groups of 128. */
-export function recordBytes(scheme: Scheme): number {
-  return 2 * (wordBytes(scheme) + paramBytes(scheme));
+/** Bytes of one record: 17,408 at head size 128, 4 bits and groups of 128. */
+export function recordBytes(scheme: Scheme, headSize: number): number {
+  const { k, v } = stageBytes(scheme, headSize);
+  return k + v;
 }
 
 interface Places {
-  /** byte of the code of (row, col), (128, 128) */
-  readonly byte: Uint16Array;
-  /** its lowest bit in that byte, (128, 128) */
+  /** byte of the code of (row, column), (rows, columns) */
+  readonly byte: Uint32Array;
+  /** its lowest bit in that byte, (rows, columns) */
   readonly shift: Uint8Array;
 }
 
-function places(bits: 4 | 2): Places {
-  const byte = new Uint16Array(size * size);
-  const shift = new Uint8Array(size * size);
-  for (let row = 0; row < size; row++) {
-    for (let col = 0; col < size; col++) {
-      const mt = row >> 4;
-      const ks = col >> 4;
-      const lane = (row & 7) * 4 + ((col & 7) >> 1);
-      const h = col & 1;
+function makePlaces(bits: number, rows: number, columns: number): Places {
+  const byte = new Uint32Array(rows * columns);
+  const shift = new Uint8Array(rows * columns);
+  const words = ((columns / 16) * bits) / 4;
+  const unit = Math.min(4, words);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const step = column >> 4;
+      const lane = (row & 7) * 4 + ((column & 7) >> 1);
       const aRow = (row >> 3) & 1; // a & 1
-      const aCol = (col >> 3) & 1; // a >> 1
-      const word =
-        bits === 4
-          ? ((mt * 2 + (ks >> 2)) * 32 + lane) * 4 + (ks & 3)
-          : (mt * 32 + lane) * 4 + (ks >> 1);
-      const bit = aRow * 8 + h * 16 + (bits === 4 ? aCol * 4 : (ks & 1) * 4 + aCol * 2);
-      byte[row * size + col] = word * 4 + (bit >> 3);
-      shift[row * size + col] = bit & 7;
+      const aColumn = (column >> 3) & 1; // a >> 1
+      let bit = aRow * 8 + (column & 1) * 16;
+      let word = step;
+      if (bits === 8) word = 2 * step + aColumn;
+      else if (bits === 4) bit += aColumn * 4;
+      else {
+        word = step >> 1;
+        bit += (step & 1) * 4 + aColumn * 2;
+      }
+      const run = (row >> 4) * (words / unit) + Math.floor(word / unit);
+      const index = (run * 32 + lane) * unit + (word % unit);
+      byte[row * columns + column] = index * 4 + (bit >> 3);
+      shift[row * columns + column] = bit & 7;
     }
   }
   return { byte, shift };
 }
 
-const placesOf: Readonly<Record<4 | 2, Places>> = { 4: places(4), 2: places(2) };
+const placesMade = new Map<string, Places>();
 
-/** Index of channel d among the 128 scales (or zeros) of a K parameter group, (128). */
-const channelPlace = Uint8Array.from({ length: size }, (_, d) => {
-  const r = d & 15;
-  return (((r & 7) >> 1) * 8 + (d >> 4)) * 4 + (r >> 3) * 2 + (r & 1);
-});
-
-/** codes (tokens 128, channels 128) into words; `transposed` puts channels in the rows (V). */
-function packWords(codes: Uint8Array, bits: 4 | 2, transposed: boolean, words: Uint8Array): void {
-  const { byte, shift } = placesOf[bits];
-  const mask = 2 ** bits - 1;
-  for (let row = 0; row < size; row++) {
-    for (let col = 0; col < size; col++) {
-      const place = row * size + col;
-      const code = codes[transposed ? col * size + row : place];
-      words[byte[place]] |= (code & mask) << shift[place];
-    }
+/** Places of the codes of one tensor, by (row, column) of its matrix; made once for each shape. */
+function placesOf(bits: number, headSize: number, tensor: 'k' | 'v'): Places {
+  const name = `${bits} ${headSize} ${tensor}`;
+  let places = placesMade.get(name);
+  if (places === undefined) {
+    const [rows, columns] = tensor === 'k' ? [recordTokens, headSize] : [headSize, recordTokens];
+    places = makePlaces(bits, rows, columns);
+    placesMade.set(name, places);
   }
+  return places;
 }
 
-function unpackWords(words: Uint8Array, bits: 4 | 2, transposed: boolean): Uint8Array {
-  const { byte, shift } = placesOf[bits];
-  const mask = 2 ** bits - 1;
-  const codes = new Uint8Array(size * size);
-  for (let row = 0; row < size; row++) {
-    for (let col = 0; col < size; col++) {
-      const place = row * size + col;
-      codes[transposed ? col * size + row : place] = (words[byte[place]] >>> shift[place]) & mask;
+/**
+ * Calls visit(element of (tokens, headSize), place) for every code of a tensor's stage.
+ */
+function eachCode(
+  headSize: number,
+  tensor: 'k' | 'v',
+  visit: (element: number, place: number) => void,
+): void {
+  for (let token = 0; token < recordTokens; token++) {
+    for (let channel = 0; channel < headSize; channel++) {
+      const place = tensor === 'k' ? token * headSize + channel : channel * recordTokens + token;
+      visit(token * headSize + channel, place);
     }
   }
-  return codes;
 }
 
 /**
@@ -107,66 +118,126 @@ function unpackWords(words: Uint8Array, bits: 4 | 2, transposed: boolean): Uint8
  * into Quantized.scales, bytes count from the start of the params.
  */
 function eachParameter(
+  scheme: Scheme,
+  headSize: number,
   tensor: 'k' | 'v',
-  group: number,
   visit: (scaleByte: number, zeroByte: number, index: number) => void,
 ): void {
-  const groups = size / group;
-  for (let g = 0; g < groups; g++) {
-    for (let i = 0; i < size; i++) {
-      if (tensor === 'k') {
-        const scaleByte = 4 * size * g + 2 * channelPlace[i];
-        visit(scaleByte, scaleByte + 2 * size, g * size + i);
-      } else {
-        const scaleByte = 4 * (size * g + i);
-        visit(scaleByte, scaleByte + 2, i * groups + g);
+  if (tensor === 'k' && scheme.kAxis === 'channel') {
+    for (let g = 0; g < recordTokens / scheme.group; g++) {
+      for (let d = 0; d < headSize; d++) {
+        const r = d & 15;
+        const line = ((r & 7) >> 1) * (headSize / 16) + (d >> 4);
+        const scaleByte = 4 * headSize * g + 2 * (line * 4 + (r >> 3) * 2 + (r & 1));
+        visit(scaleByte, scaleByte + 2 * headSize, g * headSize + d);
       }
+    }
+    return;
+  }
+  const groups = headSize / channelGroup(scheme, headSize);
+  for (let g = 0; g < groups; g++) {
+    for (let token = 0; token < recordTokens; token++) {
+      const scaleByte = 4 * (recordTokens * g + token);
+      visit(scaleByte, scaleByte + 2, token * groups + g);
     }
   }
 }
 
-/**
- * A record of 128 tokens. k and v: codes (128, 128), params (128 / group, 128) and (128, 128 /
- * group).
- */
-export function packRecord(scheme: Scheme, k: Quantized, v: Quantized): Uint8Array {
-  const record = new Uint8Array(recordBytes(scheme));
-  const half = record.length / 2;
-  for (const tensor of ['k', 'v'] as const) {
-    const { codes, scales, zeros } = tensor === 'k' ? k : v;
-    const stage = record.subarray(tensor === 'k' ? 0 : half, tensor === 'k' ? half : 2 * half);
-    packWords(codes, scheme.bits, tensor === 'v', stage);
-    const params = stage.subarray(wordBytes(scheme));
-    eachParameter(tensor, scheme.group, (scaleByte, zeroByte, index) => {
-      params[scaleByte] = scales[index] & 255;
-      params[scaleByte + 1] = scales[index] >> 8;
-      params[zeroByte] = zeros[index] & 255;
-      params[zeroByte + 1] = zeros[index] >> 8;
-    });
-  }
+function packStage(
+  scheme: Scheme,
+  headSize: number,
+  tensor: 'k' | 'v',
+  { codes, scales, zeros }: Quantized,
+  stage: Uint8Array,
+): void {
+  const { byte, shift } = placesOf(scheme.bits, headSize, tensor);
+  const mask = 2 ** scheme.bits - 1;
+  eachCode(headSize, tensor, (element, place) => {
+    stage[byte[place]] |= (codes[element] & mask) << shift[place];
+  });
+  const params = stage.subarray((recordTokens * headSize * scheme.bits) / 8);
+  eachParameter(scheme, headSize, tensor, (scaleByte, zeroByte, index) => {
+    params[scaleByte] = scales[index] & 255;
+    params[scaleByte + 1] = scales[index] >> 8;
+    params[zeroByte] = zeros[index] & 255;
+    params[zeroByte + 1] = zeros[index] >> 8;
+  });
+}
+
+/** A record of 128 tokens, from quantizeRecord. */
+export function packRecord(
+  scheme: Scheme,
+  headSize: number,
+  { k, v }: QuantizedRecord,
+): Uint8Array {
+  const record = new Uint8Array(recordBytes(scheme, headSize));
+  const kBytes = stageBytes(scheme, headSize).k;
+  packStage(scheme, headSize, 'k', k, record.subarray(0, kBytes));
+  packStage(scheme, headSize, 'v', v, record.subarray(kBytes));
   return record;
 }
 
-function unpackStage(scheme: Scheme, stage: Uint8Array, tensor: 'k' | 'v'): Quantized {
-  const codes = unpackWords(stage, scheme.bits, tensor === 'v');
-  const params = stage.subarray(wordBytes(scheme));
-  const scales = new Uint16Array((size * size) / scheme.group);
+function unpackStage(
+  scheme: Scheme,
+  headSize: number,
+  tensor: 'k' | 'v',
+  stage: Uint8Array,
+): Quantized {
+  const { byte, shift } = placesOf(scheme.bits, headSize, tensor);
+  const mask = 2 ** scheme.bits - 1;
+  const codes = new Uint8Array(recordTokens * headSize);
+  eachCode(headSize, tensor, (element, place) => {
+    codes[element] = (stage[byte[place]] >>> shift[place]) & mask;
+  });
+  const params = stage.subarray((recordTokens * headSize * scheme.bits) / 8);
+  const scales = new Uint16Array(parameterCounts(scheme, recordTokens, headSize)[tensor]);
   const zeros = new Uint16Array(scales.length);
-  eachParameter(tensor, scheme.group, (scaleByte, zeroByte, index) => {
+  eachParameter(scheme, headSize, tensor, (scaleByte, zeroByte, index) => {
     scales[index] = params[scaleByte] | (params[scaleByte + 1] << 8);
     zeros[index] = params[zeroByte] | (params[zeroByte + 1] << 8);
   });
   return { codes, scales, zeros };
 }
 
+function requireRecord(scheme: Scheme, headSize: number, record: Uint8Array): void {
+  const bytes = recordBytes(scheme, headSize);
+  if (record.length === bytes) return;
+  throw new RangeError(`record: ${record.length} bytes, ${bytes} are required`);
+}
+
 /** The inverse of packRecord. */
-export function unpackRecord(scheme: Scheme, record: Uint8Array): { k: Quantized; v: Quantized } {
-  const half = recordBytes(scheme) / 2;
-  if (record.length !== 2 * half) {
-    throw new RangeError(`record: ${record.length} bytes, ${2 * half} are required`);
-  }
+export function unpackRecord(
+  scheme: Scheme,
+  headSize: number,
+  record: Uint8Array,
+): QuantizedRecord {
+  requireRecord(scheme, headSize, record);
+  const kBytes = stageBytes(scheme, headSize).k;
   return {
-    k: unpackStage(scheme, record.subarray(0, half), 'k'),
-    v: unpackStage(scheme, record.subarray(half), 'v'),
+    k: unpackStage(scheme, headSize, 'k', record.subarray(0, kBytes)),
+    v: unpackStage(scheme, headSize, 'v', record.subarray(kBytes)),
   };
+}
+
+/** A record of format "fp16". k, v: words, (128, headSize). */
+export function packPlainRecord(k: Uint16Array, v: Uint16Array): Uint8Array {
+  const record = new Uint8Array(2 * (k.length + v.length));
+  [...k, ...v].forEach((word, i) => {
+    record[2 * i] = word & 255;
+    record[2 * i + 1] = word >> 8;
+  });
+  return record;
+}
+
+/** The inverse of packPlainRecord. */
+export function unpackPlainRecord(
+  scheme: Scheme,
+  headSize: number,
+  record: Uint8Array,
+): { k: Uint16Array; v: Uint16Array } {
+  requireRecord(scheme, headSize, record);
+  const words = Uint16Array.from({ length: record.length / 2 }, (_, i) => {
+    return record[2 * i] | (record[2 * i + 1] << 8);
+  });
+  return { k: words.subarray(0, words.length / 2), v: words.subarray(words.length / 2) };
 }

@@ -5,23 +5,41 @@
  * conventions and three max == min behaviours among the systems that we compared), so each one is a
  * spec object and there is no shared "int4". quantize.ts implements a spec; this file states it.
  *
- * BitDecoding k-channel is read from its csrc/bit_decode/src/include/qpack.h (main, e829b5a). Its
- * release compiles groups of 128 and 32; 64 is the same arithmetic. Its cross-warp exchange of max
- * and min through fp16 is exact for fp16 input and therefore not visible in the spec.
+ * "bitdecoding" is BitDecoding's arithmetic, read from its csrc/bit_decode/src/include/qpack.h
+ * (main, e829b5a) for K per channel; 8 bits, K per token and head sizes other than 128 are the same
+ * arithmetic. Its release compiles groups of 128 and 32. Its cross-warp exchange of max and min
+ * through fp16 is exact for fp16 input and therefore not visible in the spec.
+ *
+ * "fp16" keeps K and V as they came, 16-bit words of the problem's type: the baseline.
  */
 import type { Problem } from './problem.js';
 
+export type KeyAxis = 'channel' | 'token';
+
 export interface Scheme {
-  readonly format: 'bitdecoding';
-  /** K has one scale and zero for a channel of `group` consecutive tokens */
-  readonly kAxis: 'channel';
-  readonly bits: 4 | 2;
-  /** elements that share a scale and a zero */
-  readonly group: 128 | 64 | 32;
+  readonly format: 'bitdecoding' | 'fp16';
+  /**
+   * channel: K has one scale and zero for a channel of `group` consecutive tokens; token: for
+   * `group` consecutive channels of a token, as V always has. fp16: channel, without a meaning.
+   */
+  readonly kAxis: KeyAxis;
+  readonly bits: 2 | 4 | 8 | 16;
+  /** elements that share a scale and a zero, at most; channels come in groups of min(group, D) */
+  readonly group: 32 | 64 | 128 | 256;
 }
 
-/** Tokens of one packed record. The last tokens % 128 of a request stay in fp16. */
+/** Tokens of one packed record. The last tokens % 128 of a request stay as they came. */
 export const recordTokens = 128;
+
+/** Channels of V, or of K per token, that share a scale and a zero. */
+export function channelGroup(scheme: Scheme, headSize: number): number {
+  return Math.min(scheme.group, headSize);
+}
+
+/** Values are kept as they came: no codes, no parameters. */
+export function isPlain(scheme: Scheme): boolean {
+  return scheme.format === 'fp16';
+}
 
 export interface FormatSpec {
   readonly format: string;
@@ -43,12 +61,14 @@ export interface FormatSpec {
 
 export const bitdecoding: FormatSpec = {
   format: 'bitdecoding',
-  bits: [4, 2],
+  bits: [4, 2, 8],
   groups: [128, 64, 32],
-  headSizes: [128],
+  headSizes: [128, 64, 256],
   axis: {
-    k: 'group consecutive tokens of one channel (per channel)',
-    v: 'group consecutive channels of one token (per token)',
+    k:
+      'group consecutive tokens of one channel (per channel), or min(group, head size) ' +
+      'consecutive channels of one token (per token; the group may be the whole head)',
+    v: 'min(group, head size) consecutive channels of one token (per token)',
   },
   steps: [
     'max, min = over the group, a NaN loses, -0 < +0, starting from -Inf and +Inf',
@@ -61,8 +81,9 @@ export const bitdecoding: FormatSpec = {
   rounding: 'half away from zero, then clamp',
   zero: 'the minimum itself (asymmetric, in units of x)',
   types: {
-    'x, scale, zero': 'binary16; scale and zero are rounded once, to nearest even',
-    'max, min, range, inverse, product': 'binary32',
+    x: 'binary16 or bfloat16, the type of the problem',
+    'scale, zero': 'binary16 for either type of x, rounded once, to nearest even',
+    'max, min, range, inverse, product': 'binary32, subnormals kept',
     code: 'unsigned, bits wide; made with the unrounded inverse, not with the stored scale',
   },
   degenerate: {
@@ -73,29 +94,48 @@ export const bitdecoding: FormatSpec = {
     '-Inf in a group': 'inverse 0, scale 0, codes 0, zero -Inf: dequantises to -Inf',
     'NaN in a group': 'ignored by max and min; its own code is 0',
     'only NaN in a group': 'range -Inf, scale 0, codes 0, zero +Inf',
+    'bfloat16, |min| >= 65520': 'zero is infinite in binary16: the group dequantises to no number',
+    'bfloat16, range >= (2^bits - 1) * 65520': 'scale is infinite in binary16',
+    'bfloat16, range beyond binary32': 'range Inf, inverse 0, scale 0, codes 0, zero -Inf',
+    'bfloat16, (2^bits - 1) / range beyond binary32':
+      'inverse Inf, scale 0; x == min gives NaN and with it code 0, any other x the largest code',
   },
   dequantized: 'code * scale + zero; exact here, see reference/cache.ts',
-  residual: 'the last tokens % 128 tokens of a request are kept as they came, in binary16',
+  residual: 'the last tokens % 128 tokens of a request are kept as they came',
 };
 
 /** What is wrong with a scheme for a problem, in one sentence, or null. */
 export function schemeError(s: Scheme, p: Problem): string | null {
+  if (s.format === 'fp16') return plainError(s, p);
   const spec = bitdecoding;
   if (s.format !== spec.format) {
-    return `scheme.format: ${JSON.stringify(s.format)} is not "${spec.format}"`;
+    return `scheme.format: ${JSON.stringify(s.format)} is not "${spec.format}" or "fp16"`;
   }
-  if (s.kAxis !== 'channel') {
-    return `scheme.kAxis: ${JSON.stringify(s.kAxis)} is not "channel"`;
+  if (s.kAxis !== 'channel' && s.kAxis !== 'token') {
+    return `scheme.kAxis: ${JSON.stringify(s.kAxis)} is not "channel" or "token"`;
   }
   if (!spec.bits.includes(s.bits)) return `scheme.bits: ${s.bits} is not one of ${spec.bits}`;
-  if (!spec.groups.includes(s.group)) {
-    return `scheme.group: ${s.group} is not one of ${spec.groups}`;
-  }
-  if (!spec.headSizes.includes(p.headSize)) {
-    return `problem.headSize: ${p.headSize} is not one of ${spec.headSizes}`;
-  }
-  if (p.headSize % s.group !== 0) {
-    return `scheme.group: ${s.group} does not divide problem.headSize ${p.headSize}`;
+  const headError = headSizeError(p);
+  if (headError) return headError;
+  const isWholeHead = s.kAxis === 'token' && s.group === p.headSize;
+  if (!spec.groups.includes(s.group) && !isWholeHead) {
+    const whole = s.kAxis === 'token' ? `, or problem.headSize ${p.headSize}` : '';
+    return `scheme.group: ${s.group} is not one of ${spec.groups}${whole}`;
   }
   return null;
+}
+
+function headSizeError(p: Problem): string | null {
+  if (bitdecoding.headSizes.includes(p.headSize)) return null;
+  return `problem.headSize: ${p.headSize} is not one of ${bitdecoding.headSizes}`;
+}
+
+/** The baseline has one scheme: its other fields have no meaning and therefore one value. */
+function plainError(s: Scheme, p: Problem): string | null {
+  if (s.kAxis !== 'channel') {
+    return `scheme.kAxis: ${JSON.stringify(s.kAxis)} is not "channel", as format "fp16" requires`;
+  }
+  if (s.bits !== 16) return `scheme.bits: ${s.bits} is not 16, as format "fp16" requires`;
+  if (s.group !== 128) return `scheme.group: ${s.group} is not 128, as format "fp16" requires`;
+  return headSizeError(p);
 }

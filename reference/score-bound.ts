@@ -100,6 +100,12 @@ function zeroChain(
   return { error: chainError(a, q.length, q.length, exponent, sum), sum };
 }
 
+/** The largest field weight w of arithmetic.ts, log2: bytes are masked out where they lie. */
+export function fieldWeightMax(bits: number): number {
+  if (bits === 8) return 0;
+  return bits === 4 ? 4 : 6;
+}
+
 /**
  * A group of tokens of a folding kernel. q, scales, zeros (headSize); scaleExponent: that of the
  * largest scale, at least -24; shift (headSize) receives delta.
@@ -111,11 +117,11 @@ export function foldedGroup(
   scales: Float64Array,
   scaleExponent: number,
   zeros: Float64Array,
-  bits: 4 | 2,
+  bits: number,
   shift: Float64Array,
 ): GroupTerms {
   const codeMax = 2 ** bits - 1;
-  const weight = bits === 4 ? 4 : 6; // the largest field weight w, log2
+  const weight = fieldWeightMax(bits);
   const unit = powerOfTwo(qExponent + scaleExponent - 14); // 1 / f: q' counts this much of q.k
   const normalMin = unit * powerOfTwo(weight - 14); // below, RN16(.. 2^-w) may be subnormal
   const lost = unit * eta * (1 + powerOfTwo(weight)); // by the two roundings, if both are
@@ -158,7 +164,7 @@ export function dequantizedGroup(
   q: Float64Array,
   scales: Float64Array,
   zeros: Float64Array,
-  bits: 4 | 2,
+  bits: number,
 ): GroupTerms {
   const codeMax = 2 ** bits - 1;
   let magnitudes = 0;

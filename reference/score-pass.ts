@@ -67,7 +67,7 @@ function groupScores(
   a: KnownArithmetic,
   query: Query,
   group: GroupParameters,
-  bits: 4 | 2,
+  bits: number,
   rows: Float64Array,
   shadow: Float64Array,
   error: Float64Array,

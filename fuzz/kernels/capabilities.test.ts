@@ -63,6 +63,12 @@ describe('parseCapabilities', () => {
     expect(capabilities({ ...declared, arithmetic }).arithmetic).toEqual(arithmetic);
   });
 
+  it('keeps what a library may support beyond the first version', () => {
+    const more = { queryTokensMax: 8, paged: true, append: true, dequantize: false, strided: true };
+    const formats = [{ ...declared.formats[0], types: ['fp16', 'bf16'] }];
+    expect(capabilities({ ...declared, ...more, formats })).toMatchObject({ ...more, formats });
+  });
+
   it('accepts a kernel that declares no arithmetic', () => {
     expect(capabilities({ ...declared, arithmetic: null }).arithmetic).toBeNull();
   });
@@ -81,6 +87,9 @@ describe('parseCapabilities', () => {
     ['tiles', [1, Number.NaN], 'capabilities.tiles[1]'],
     ['deterministic', 1, 'capabilities.deterministic'],
     ['batchInvariant', 'yes', 'capabilities.batchInvariant'],
+    ['paged', 1, 'capabilities.paged'],
+    ['queryTokensMax', 0, 'capabilities.queryTokensMax'],
+    ['formats', [{ ...declared.formats[0], types: ['f32'] }], 'capabilities.formats[0].types[0]'],
   ])('names the field %s when it is %j', (field, value, where) => {
     const result = read({ ...declared, [field]: value });
     expect(result.kind).toBe('error');

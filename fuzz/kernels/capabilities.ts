@@ -9,6 +9,7 @@
 import type { Capabilities, FormatSupport } from '../../properties/kernel.js';
 import { type Arithmetic, anyArithmetic } from '../../reference/arithmetic.js';
 import type { Precision } from '../../reference/dense-bound.js';
+import type { ElementType } from '../../reference/format.js';
 import { dotModel } from '../../reference/mma.js';
 
 export type CapabilitiesResult =
@@ -62,6 +63,22 @@ function oneOf<T extends string | number>(value: unknown, path: string, choices:
   return found ?? fail(path, value, choices.map((c) => JSON.stringify(c)).join(' or '));
 }
 
+function elementType(value: unknown, path: string): ElementType {
+  return oneOf(value, path, ['fp16', 'bf16'] as const);
+}
+
+/** What a library may promise or support beyond the first version of the interface. */
+function optional(c: Fields): Partial<Capabilities> {
+  const found: Record<string, boolean | number> = {};
+  for (const name of ['batchInvariant', 'paged', 'append', 'dequantize', 'strided'] as const) {
+    if (c[name] !== undefined) found[name] = flag(c[name], name);
+  }
+  if (c.queryTokensMax !== undefined) {
+    found.queryTokensMax = count(c.queryTokensMax, 'queryTokensMax');
+  }
+  return found;
+}
+
 function formatSupport(value: unknown, path: string): FormatSupport {
   const f = fields(value, path);
   return {
@@ -70,6 +87,7 @@ function formatSupport(value: unknown, path: string): FormatSupport {
     bits: list(f.bits, `${path}.bits`, count),
     groups: list(f.groups, `${path}.groups`, count),
     headSizes: list(f.headSizes, `${path}.headSizes`, count),
+    ...(f.types === undefined ? {} : { types: list(f.types, `${path}.types`, elementType) }),
   };
 }
 
@@ -148,9 +166,7 @@ export function parseCapabilities(json: string, host: HostFacts): CapabilitiesRe
       arithmetic: arithmetic(c.arithmetic, host.sm),
       tiles: list(c.tiles, 'tiles', count),
       deterministic: flag(c.deterministic, 'deterministic'),
-      ...(c.batchInvariant === undefined
-        ? {}
-        : { batchInvariant: flag(c.batchInvariant, 'batchInvariant') }),
+      ...optional(c),
       emulated: host.emulated,
       checked: host.checked,
     };

@@ -11,6 +11,7 @@
 
 import { createRequire } from 'node:module';
 import type { Case } from '../../properties/case.js';
+import { undeclared } from '../../properties/declared.js';
 import type {
   Capabilities,
   Device,
@@ -160,7 +161,8 @@ class NativeKernel implements Kernel {
   ) {}
 
   supports(c: Case): string | null {
-    return this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
+    const reason = undeclared(this.capabilities, c);
+    return reason ?? this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
   }
 
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult {

@@ -11,10 +11,9 @@
  * K, tokens of V), those with index 8 hi + 2 c + lo: c is the lane's number in its quad. The
  * functions below write that decomposition as i, hi, c, lo.
  */
-import { f16Round } from '../format.js';
-import { f16 } from '../number-type.js';
+import { elementFromF64, f16Round } from '../format.js';
 import { quantizeV } from '../quantize.js';
-import { bitdecoding } from '../scheme.js';
+import { bitdecoding, type Scheme } from '../scheme.js';
 import type { FormatDefinition, GroupResult, HeadTensor, Place } from './format-spec.js';
 
 /** Tokens that one block of the packing kernel takes. */
@@ -27,16 +26,13 @@ function groupsOfRow(t: HeadTensor): number {
   return 128 / (t.group as number);
 }
 
-/** x: one group of binary16 values. */
+/** x: one group of values of the input's type. */
 function quantizeGroup(t: HeadTensor, x: Float64Array, codes: Uint8Array): GroupResult {
-  const scheme = {
-    format: 'bitdecoding',
-    kAxis: 'channel',
-    bits: t.bits as 4 | 2,
-    group: t.group as 128 | 64 | 32,
-  } as const;
-  const bits = Uint16Array.from(x, (value) => f16.encode(value));
-  const quantized = quantizeV(scheme, bits, 1, x.length);
+  const [bits, group] = [t.bits as Scheme['bits'], t.group as Scheme['group']];
+  const scheme: Scheme = { format: 'bitdecoding', kAxis: 'token', bits, group };
+  const type = t.input === 'bf16' ? 'bf16' : 'fp16';
+  const words = Uint16Array.from(x, (value) => elementFromF64(type, value));
+  const quantized = quantizeV(scheme, words, 1, x.length, type);
   codes.set(quantized.codes);
   return { scale: quantized.scales[0], zero: quantized.zeros[0] };
 }

@@ -11,9 +11,6 @@ import { type Scheme, schemeError } from '../scheme.js';
 import type { FormatSpec, HeadTensor, TensorName } from './format-spec.js';
 import { formatNamed } from './index.js';
 
-/** Values as they came, in the type of the inputs. */
-export const PLAIN = 'fp16';
-
 /** The spec of a scheme's format; null: values as they came, or records of scheme.ts. */
 export function specOf(scheme: Scheme): FormatSpec | null {
   return formatNamed(scheme.format);
@@ -57,9 +54,5 @@ function specError(spec: FormatSpec, scheme: Scheme, p: Problem): string | null 
 /** What is wrong with the scheme of a case, whatever its format, in one sentence, or null. */
 export function caseSchemeError(scheme: Scheme, p: Problem): string | null {
   const spec = specOf(scheme);
-  if (spec !== null) return specError(spec, scheme, p);
-  const own = schemeError(scheme, p);
-  if (own === null || (scheme.format as string) !== PLAIN) return own;
-  const plain = scheme.bits === (16 as number);
-  return plain ? null : listError('bits', scheme.bits, [16]);
+  return spec === null ? schemeError(scheme, p) : specError(spec, scheme, p);
 }

@@ -11,7 +11,7 @@ import { llamaQ40 } from './llama-q4-0.js';
 import { llamaQ80 } from './llama-q8-0.js';
 import { nvfp4 } from './nvfp4.js';
 import { qserveZint4 } from './qserve-zint4.js';
-import { record128 } from './record128.js';
+import { record128, record128KToken } from './record128.js';
 import { turbomindU4, turbomindU8 } from './turbomind.js';
 import { vllmInt8 } from './vllm-int8.js';
 
@@ -28,6 +28,7 @@ export type {
 /** Every format, our own first. */
 export const formats: readonly FormatSpec[] = [
   record128,
+  record128KToken,
   bitdecodingKChannel,
   bitdecodingKTensor,
   kivi,

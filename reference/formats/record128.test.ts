@@ -1,37 +1,61 @@
 // record128 as a spec against pack.ts: two programs for one layout.
 import { expect, it } from 'vitest';
-import { f16Values } from '../format.js';
-import { packRecord, recordBytes } from '../pack.js';
-import { emptyQuantized, quantizeK, quantizeV } from '../quantize.js';
-import { draws, normalF16 } from '../simulated/draw.js';
+import { type ElementType, elementFromF64, elementValues } from '../format.js';
+import { packRecord, stageBytes } from '../pack.js';
+import { quantizeRecord } from '../quantize.js';
+import { draws } from '../simulated/draw.js';
 import type { HeadTensor } from './format-spec.js';
-import { record128, schemeOf } from './record128.js';
+import { record128, record128KToken, schemeOf } from './record128.js';
 
-const x = normalF16(draws(1), 256 * 128, 1, 2);
-const values = Float64Array.from(x, (bits) => f16Values[bits]);
-
-for (const bits of [4, 2]) {
-  for (const group of [128, 64, 32]) {
-    it(`packs the bytes of packRecord: ${bits} bits, groups of ${group}`, () => {
-      for (const tensor of ['k', 'v'] as const) {
-        const t: HeadTensor = { tensor, tokens: 256, headSize: 128, bits, group, input: 'f16' };
-        const { stages } = record128.pack(t, record128.quantize(t, values));
-        const scheme = schemeOf(t);
-        const half = recordBytes(scheme) / 2;
-        for (let record = 0; record < 2; record++) {
-          const rows = x.subarray(record * 16384, (record + 1) * 16384);
-          const empty = emptyQuantized(128, 128, group);
-          const bytes =
-            tensor === 'k'
-              ? packRecord(scheme, quantizeK(scheme, rows, 128, 128), empty).subarray(0, half)
-              : packRecord(scheme, empty, quantizeV(scheme, rows, 128, 128)).subarray(half);
-          const own = stages.subarray(record * half, (record + 1) * half);
-          expect(Buffer.from(own).equals(Buffer.from(bytes))).toBe(true);
-        }
-      }
-    });
-  }
+/** Normal values of a type, as words. */
+function normal(type: ElementType, count: number): Uint16Array {
+  const draw = draws(1);
+  return Uint16Array.from({ length: count }, () => elementFromF64(type, 2 + draw.normal()));
 }
+
+const axes = [
+  ['channel', record128],
+  ['token', record128KToken],
+] as const;
+
+const shapes = axes.flatMap(([kAxis, format]) =>
+  format.bits.flatMap((bits) =>
+    format.headSizes.flatMap((headSize) =>
+      format.groups.flatMap((group) => {
+        if (typeof group !== 'number' || group > headSize) return [];
+        return [{ kAxis, format, bits, headSize, group }];
+      }),
+    ),
+  ),
+);
+
+it.each(shapes)(
+  'packs the bytes of packRecord: $format.format, $bits bits, $headSize, $group',
+  ({ kAxis, format, bits, headSize, group }) => {
+    const type = bits === 8 ? 'bf16' : 'fp16';
+    const size = 128 * headSize;
+    const x = normal(type, 2 * size);
+    const values = Float64Array.from(x, (word) => elementValues(type)[word]);
+    for (const tensor of ['k', 'v'] as const) {
+      const input = type === 'bf16' ? 'bf16' : 'f16';
+      const t: HeadTensor = { tensor, tokens: 256, headSize, bits, group, input };
+      const { stages } = format.pack(t, format.quantize(t, values));
+      const scheme = schemeOf(kAxis, t);
+      const bytes = stageBytes(scheme, headSize);
+      for (let record = 0; record < 2; record++) {
+        const rows = x.subarray(record * size, (record + 1) * size);
+        const whole = packRecord(
+          scheme,
+          headSize,
+          quantizeRecord(scheme, rows, rows, headSize, type),
+        );
+        const expected = tensor === 'k' ? whole.subarray(0, bytes.k) : whole.subarray(bytes.k);
+        const own = stages.subarray(record * bytes[tensor], (record + 1) * bytes[tensor]);
+        expect(Buffer.from(own).equals(Buffer.from(expected))).toBe(true);
+      }
+    }
+  },
+);
 
 it('refuses tokens that do not fill a record', () => {
   const t: HeadTensor = {

@@ -40,7 +40,8 @@ const emptyMax = -(2 ** 100);
 const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high);
 
 /** log2 of the weight of a code's field in its word, by column of the packed matrix. */
-function fieldWeight(bits: 4 | 2, column: number): number {
+function fieldWeight(bits: number, column: number): number {
+  if (bits === 8) return 0;
   const upper = (column >> 3) & 1;
   return bits === 4 ? 4 * upper : 4 * ((column >> 4) & 1) + 2 * upper;
 }
