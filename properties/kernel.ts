@@ -157,9 +157,6 @@ export interface Ran {
   readonly output: Uint16Array; // (requests, queryTokens, queryHeads, headSize), words
   /** (requests, queryTokens, queryHeads), natural log; -Infinity without tokens */
   readonly lse: Float32Array;
-  /** Dequantised keys, (sum of tokens, kvHeads, headSize), words; of a kernel that has them. */
-  readonly kValues?: Uint16Array;
-  readonly vValues?: Uint16Array; // as kValues
   /** Of kernels whose layout is `values`; cache and residual windows are empty then. */
   readonly stored?: Stored;
   /** Dequantised keys, (sum of tokens, kvHeads, headSize), words; of a kernel that has them. */
