@@ -1,4 +1,4 @@
-// safetensors.ts - reads slices of fp16 tensors from a .safetensors file.
+// safetensors.ts - reads slices of fp16 tensors, and tensors as bytes, from a .safetensors file.
 //
 // Format: uint64 length (little endian), that many bytes of JSON {name: {dtype, shape,
 // data_offsets}}, then the data (github.com/huggingface/safetensors, README). Only the header is
@@ -6,7 +6,8 @@
 // few kB.
 //
 // The file may come from anybody: every number of the header is checked against the file's size,
-// and an error is a sentence, never an exception. Other element types than F16 are not read.
+// and an error is a sentence, never an exception. `slice` reads F16 only; `bytes` leaves it to the
+// caller what the elements are.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { reasonOf } from './workdir.js';
@@ -29,6 +30,8 @@ export type SafetensorsResult =
 export type SliceResult =
   | { kind: 'values'; values: Uint16Array }
   | { kind: 'error'; message: string };
+
+export type BytesResult = { kind: 'bytes'; bytes: Buffer } | { kind: 'error'; message: string };
 
 export class SafetensorsFile {
   private constructor(
@@ -75,6 +78,17 @@ export class SafetensorsFile {
     readExactly(this.descriptor, bytes, entry.start + first * 2);
     // Little endian on every machine that Node supports, as the file is.
     return { kind: 'values', values: new Uint16Array(bytes.buffer, bytes.byteOffset, count) };
+  }
+
+  /** The bytes of a whole tensor of any type. */
+  bytes(name: string): BytesResult {
+    const entry = this.tensors.get(name);
+    if (entry === undefined) {
+      return { kind: 'error', message: `${this.path}: has no tensor "${name}"` };
+    }
+    const bytes = Buffer.alloc(entry.elements * ELEMENT_BYTES[entry.dtype]);
+    readExactly(this.descriptor, bytes, entry.start);
+    return { kind: 'bytes', bytes };
   }
 
   close(): void {
