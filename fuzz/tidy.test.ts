@@ -41,7 +41,8 @@ const arrows: Record<string, { folders: string[]; packages: RegExp }> = {
   properties: { folders: ['reference'], packages: /^fast-check$/ },
   fuzz: {
     folders: ['reference', 'properties'],
-    packages: /^(node:.*|fast-check|commander|zod|picocolors)$/,
+    packages:
+      /^(node:.*|fast-check|commander|zod|picocolors|mathjs|vega|vega-lite|@duckdb\/node-api)$/,
   },
 };
 const testPackages = /^(node:.*|vitest|fast-check|@fast-check\/vitest|mathjs)$/;
@@ -265,6 +266,7 @@ describe('the tree keeps the rules of the house', () => {
     const entries = [
       'fuzz/cli.ts',
       'fuzz/campaign/worker.ts',
+      'fuzz/studies/study-worker.ts',
       'reference/index.ts',
       'properties/index.ts',
     ];

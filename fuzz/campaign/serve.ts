@@ -71,7 +71,7 @@ function send(message: FromWorker): void {
   process.send?.(message);
 }
 
-function endWithParent(): void {
+export function endWithParent(): void {
   const watch = `
     const parent = process.ppid;
     setInterval(() => {

@@ -6,6 +6,7 @@ import { doctorVerb } from './doctor.verb.js';
 import { kernelsVerb } from './kernels.verb.js';
 import { replayVerb } from './replay.verb.js';
 import { shrinkVerb } from './shrink.verb.js';
+import { studyVerb } from './study.verb.js';
 import type { DefineVerb } from './verb.js';
 import { verifyVerb } from './verify.verb.js';
 
@@ -14,6 +15,7 @@ export const verbs: readonly DefineVerb[] = [
   replayVerb,
   shrinkVerb,
   benchVerb,
+  studyVerb,
   kernelsVerb,
   doctorVerb,
 ];

@@ -1,5 +1,5 @@
-// quantizer.ts - what a tensor becomes when a cache of few bits has held it: codes, scales and zeros
-// are made and undone at once.
+// quantizer.ts - what a tensor becomes when a cache of few bits has held it: codes, scales and
+// zeros are made and undone at once.
 //
 // Asymmetric, half away from zero, is bit for bit the arithmetic of reference/scheme.ts (a test
 // compares them), for any width from 1 to 8 bits, on either axis. Beside it stand the variants that

@@ -3,8 +3,8 @@
 //
 // The prefix is quantised, and the tokens that follow are appended as in serving: they stay in fp16
 // until 128 of them fill a record, which is then packed. This is the `ref:` of the perplexity
-// study. It differs from the float64 kernel of properties/reference-kernel.ts by binary32 sums, 1e-6
-// of an output that is rounded to fp16 in both (a test compares them), and it is what makes 54
+// study. It differs from the float64 kernel of properties/reference-kernel.ts by binary32 sums,
+// 1e-6 of an output that is rounded to fp16 in both (a test compares them), and it is what makes 54
 // caches times 32 windows affordable.
 
 import { recordTokens } from '../../reference/scheme.js';

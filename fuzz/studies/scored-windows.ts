@@ -1,5 +1,5 @@
-// scored-windows.ts - the protocol of the perplexity study: which tokens are read, which are scored,
-// and what stays the same between two caches.
+// scored-windows.ts - the protocol of the perplexity study: which tokens are read, which are
+// scored, and what stays the same between two caches.
 //
 // Window i starts at evaluation token i (prefix + scored). Its prefix runs through the model with K
 // and V in fp16, once; the prefix's K and V are what every cache of the study is made of. Then the
@@ -95,9 +95,13 @@ export class ScoredWindows {
     const layers = this.prefixOf(window);
     const first = window * (prefixTokens + scoredTokens) + prefixTokens;
     const attention: LayerAttention = (layer, q, k, v, out) => {
-      for (const x of [q, k, v]) roundToF16(x);
+      const rows = (x: Float32Array, heads: number) =>
+        x.subarray(0, scoredTokens * heads * MODEL.headSize);
+      roundToF16(rows(q, MODEL.queryHeads));
+      roundToF16(rows(k, MODEL.kvHeads));
+      roundToF16(rows(v, MODEL.kvHeads));
       cache.attend(layers[layer], q, k, v, out);
-      roundToF16(out);
+      roundToF16(rows(out, MODEL.queryHeads));
     };
     const scored = this.tokens.subarray(first, first + scoredTokens);
     const x = this.model.forward(scored, prefixTokens, attention);

@@ -1,0 +1,70 @@
+// study-options.ts - values of the options of `kvproof study`, parsed once, with one sentence for
+// each mistake; and what every study does before and after it runs.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { headCommit, packageRoot } from '../campaign/package-root.js';
+import { tell } from '../report/writer.js';
+import type { PoolResult } from '../studies/study-pool.js';
+import { parseCount, UsageError } from './arguments.js';
+
+/** "a,b" as values of a list, in the order given and without repeats. */
+export function listOf<T extends string | number>(
+  option: string,
+  text: string | undefined,
+  known: readonly T[],
+): readonly T[] {
+  if (text === undefined) return known;
+  const values = text.split(',').map((word) => {
+    const value = known.find((each) => String(each) === word.trim());
+    if (value !== undefined) return value;
+    throw new UsageError(`${option}: "${word}" is not one of ${known.join(', ')}`);
+  });
+  return [...new Set(values)];
+}
+
+/** "8/8,4/2": widths of K and V. */
+export function bitPairs(
+  option: string,
+  text: string | undefined,
+  all: readonly (readonly [number, number])[],
+): readonly (readonly [number, number])[] {
+  if (text === undefined) return all;
+  return text.split(',').map((word) => {
+    const match = /^\s*([1-8]|16)\/([1-8]|16)\s*$/.exec(word);
+    if (match !== null) return [Number(match[1]), Number(match[2])] as const;
+    throw new UsageError(`${option}: "${word}" is not a pair of widths such as 4/2, 1 to 8 or 16`);
+  });
+}
+
+export function windowsFrom(text: string | undefined, otherwise: number): number {
+  return text === undefined ? otherwise : parseCount('--windows', text, 1024);
+}
+
+/** The folder with the weights of corpus/code-lm. */
+export function modelFolder(path: string | undefined): string {
+  const folder = path ?? join(packageRoot(), 'corpus', 'code-lm');
+  const weights = join(folder, 'model-1.safetensors');
+  if (existsSync(weights)) return folder;
+  throw new UsageError(
+    `--model: ${weights} does not exist; the weights are in the repository's corpus/code-lm, ` +
+      'not in the npm package',
+  );
+}
+
+/** The code that measures: HEAD of this package, or the version of an installed one. */
+export function ownCommit(version: string): string {
+  const commit = headCommit(packageRoot());
+  return commit === 'unknown' ? version : commit;
+}
+
+/** The exit code of a run that did not finish, after one sentence; null: it finished. */
+export function tellUnfinished(verb: string, result: PoolResult): number | null {
+  if (result.kind === 'finished') return null;
+  if (result.kind === 'interrupted') {
+    tell(`kvproof ${verb}: interrupted; --resume goes on from here`);
+    return 3;
+  }
+  tell(`kvproof ${verb}: ${result.message}`);
+  return result.exitCode;
+}
