@@ -38,5 +38,6 @@ export function reported(property: string, ran: Ran): Failure | null {
     kind: 'fail',
     signature: `${property}/${slug(report.kind)}`,
     message: `the emulator reports ${report.kind}${place}: ${report.text}`,
+    ...(place === '' ? {} : { source: { file: report.file, line: report.line } }),
   };
 }

@@ -26,6 +26,12 @@ export interface Worst {
   readonly ratio: number;
 }
 
+/** A line of a kernel's source. */
+export interface SourceLine {
+  readonly file: string;
+  readonly line: number;
+}
+
 export type Verdict =
   | {
       readonly kind: 'pass';
@@ -41,6 +47,8 @@ export type Verdict =
       /** One sentence: where, what was found, what is required. */
       readonly message: string;
       readonly worst?: Worst;
+      /** Line of the kernel's source, where an emulator knows it. */
+      readonly source?: SourceLine;
     }
   | { readonly kind: 'unsupported'; readonly reason: string };
 

@@ -7,7 +7,7 @@
 import { type Case, canonicalJson } from '../../properties/case.js';
 import type { Device } from '../../properties/kernel.js';
 import { parseCase } from '../../properties/parse-case.js';
-import type { Worst } from '../../properties/property.js';
+import type { SourceLine, Worst } from '../../properties/property.js';
 import type { Seed } from './seed.js';
 
 export const FINDING_SCHEMA = 'kvproof.finding/1';
@@ -26,6 +26,8 @@ export interface Finding {
   readonly original: OriginalCase;
   readonly shrink: ShrinkHistory;
   readonly worst: Worst | null;
+  /** Line of the kernel's source, where an emulator knows it. */
+  readonly source: SourceLine | null;
   readonly device: Device;
   readonly commit: string;
   /** ISO 8601, UTC. */

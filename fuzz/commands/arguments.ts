@@ -97,9 +97,15 @@ export function commandLine(...words: string[]): string {
   return [...program, ...words].map(quoted).join(' ');
 }
 
-export function replayCommand(path: string, kernel: string, twin?: string): string {
+/** The command that runs a stored case as it was run. */
+export function replayCommand(
+  path: string,
+  kernel: string,
+  { twin, checked }: { twin?: string | undefined; checked: boolean },
+): string {
   const beside = twin === undefined ? [] : ['--twin', twin];
-  return commandLine('replay', path, '--kernel', kernel, ...beside);
+  const how = checked ? ['--checked'] : [];
+  return commandLine('replay', path, '--kernel', kernel, ...beside, ...how);
 }
 
 function quoted(word: string): string {

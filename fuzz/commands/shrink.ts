@@ -80,7 +80,7 @@ export async function shrink(path: string, flags: ShrinkFlags): Promise<number> 
       commit: headCommit(process.cwd()),
       seed: 'none',
       findings: flags.findings,
-      replayCommand: (path, uri) => replayCommand(path, uri, twin),
+      replayCommand: (path, uri) => replayCommand(path, uri, { twin, checked: flags.checked }),
     });
     print(...failureReport(reported));
     return 1;

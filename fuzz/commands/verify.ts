@@ -104,7 +104,7 @@ function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
     properties: propertiesFrom(flags.property, flags.twin),
     caseDeadlineMs: 1000 * parseSeconds('--deadline', flags.deadline),
     shrinkMs: 1000 * parseSeconds('--shrink-time', flags.shrinkTime),
-    replayCommand: (path, kernel) => replayCommand(path, kernel, flags.twin),
+    replayCommand: (path, kernel) => replayCommand(path, kernel, flags),
     interrupt: interruptSignal(),
   };
 }

@@ -1,15 +1,23 @@
-// annotation.ts - findings as workflow commands of GitHub Actions, which show them beside a change.
+// annotation.ts - findings as workflow commands of GitHub Actions, which show them beside a change:
+// at the line of the kernel's source where an emulator knows it, else at the stored case.
 
 import type { ReportedFinding } from '../campaign/reported-finding.js';
 import { caseText } from './failure.js';
+import { localPath } from './local-path.js';
 
 export function annotations(findings: readonly ReportedFinding[]): string[] {
   return findings.map(({ finding, isNew, path }) => {
     const level = isNew ? 'error' : 'notice';
     const title = property(`${finding.property} on ${finding.kernel}`);
-    const file = path === null ? '' : `file=${property(path)},`;
+    const { source } = finding;
+    const place =
+      source !== null
+        ? `file=${property(localPath(source.file))},line=${source.line},`
+        : path === null
+          ? ''
+          : `file=${property(localPath(path))},`;
     const text = `${finding.message}\n${caseText(finding.case)}\n${finding.replay}`;
-    return `::${level} ${file}title=${title}::${message(text)}`;
+    return `::${level} ${place}title=${title}::${message(text)}`;
   });
 }
 

@@ -32,6 +32,7 @@ export function verifyJson(campaign: Campaign, tally: Tally, exitCode: number): 
       message: finding.message,
       case: finding.case,
       worst: finding.worst,
+      source: finding.source,
       shrink: finding.shrink,
       original: finding.original,
       count,

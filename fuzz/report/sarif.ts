@@ -1,10 +1,12 @@
-// sarif.ts - findings as SARIF 2.1.0, the format that code-scanning pages read. A finding has no
-// line of source, so that its location is the file of the stored case; the fingerprint is its
-// signature, by which a page recognises the same finding in the next run.
+// sarif.ts - findings as SARIF 2.1.0, the format that code-scanning pages read. The
+// location of a finding is the line of the kernel's source where an emulator knows it, else the
+// file of the stored case; the fingerprint is its signature, by which a page recognises the same
+// finding in the next run.
 
-import { isAbsolute, relative } from 'node:path';
+import type { SourceLine } from '../../properties/property.js';
 import type { Campaign } from '../campaign/campaign.js';
 import { caseText } from './failure.js';
+import { localPath } from './local-path.js';
 
 export interface Rule {
   readonly name: string;
@@ -20,9 +22,7 @@ export function sarifJson(campaign: Campaign, rules: readonly Rule[], version: s
       text: `${finding.kernel}: ${finding.message}. ${caseText(finding.case)}. ${finding.replay}`,
     },
     partialFingerprints: { 'kvproof/1': `${finding.kernel} ${finding.signature}` },
-    ...(path === null
-      ? {}
-      : { locations: [{ physicalLocation: { artifactLocation: { uri: uriOf(path) } } }] }),
+    ...locationOf(finding.source, path),
   }));
   const driver = {
     name: 'kvproof',
@@ -40,7 +40,11 @@ export function sarifJson(campaign: Campaign, rules: readonly Rule[], version: s
   return `${JSON.stringify(log, null, 2)}\n`;
 }
 
-function uriOf(path: string): string {
-  const local = isAbsolute(path) ? relative(process.cwd(), path) : path;
-  return encodeURI(local.replaceAll('\\', '/'));
+/** The line of the kernel's source where it is known, else the file of the stored case. */
+function locationOf(source: SourceLine | null, path: string | null) {
+  const file = source?.file ?? path;
+  if (file === null) return {};
+  const artifactLocation = { uri: encodeURI(localPath(file)) };
+  const region = source === null ? {} : { region: { startLine: source.line } };
+  return { locations: [{ physicalLocation: { artifactLocation, ...region } }] };
 }
