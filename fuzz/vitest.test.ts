@@ -1,5 +1,6 @@
-// kvproof/vitest as a user calls it: a right kernel object gives a green suite. That a wrong kernel turns the suite red is tested from outside, in a vitest of
-// its own (a failing test cannot be expected from within).
+// kvproof/vitest as a user calls it: a right kernel object gives a green suite. That a wrong kernel
+// turns the suite red is tested from outside, in a vitest of its own: a failing test cannot be
+// expected from within.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

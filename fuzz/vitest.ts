@@ -122,6 +122,7 @@ function describeObject(kernel: Kernel, chosen: readonly Property[], options: Su
             fc.property(arbitrary, (c) => {
               const result = judgeCase(kernel, c, noSource, [property]);
               if (result.kind === 'broken') throw new Error(result.message);
+              if (result.kind === 'died') throw new Error(`${result.cause} ${result.detail}`);
               const [{ verdict }] = result.verdicts;
               if (verdict.kind !== 'unsupported') judged++;
               expect(
