@@ -117,6 +117,7 @@ function boundOfRows(bound: BoundResult, rows: Int32Array, headSize: number): Bo
     return out;
   };
   return {
+    type: bound.type,
     output: elements(bound.output),
     outputBound: elements(bound.outputBound),
     outputRadius: elements(bound.outputRadius),

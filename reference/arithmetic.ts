@@ -6,21 +6,34 @@
  * folded       K and V stay codes; scales go into the other operand. With f a power of two such
  *              that the largest |q| of the row times the largest K scale of the token group, each
  *              cut down to a power of two, becomes at least 2^14:
- *                q' = RN16(RN16(f q s) 2^-w), w <= 6 (2 bits) or 4 (4 bits),
+ *                q' = RN16(RN16(f q s) 2^-w), w <= 6 (2 bits), 4 (4 bits) or 0 (8 bits),
  *                     codes as fp16 subnormals;
  *                score = fma(sum of codes q', k2 2^.., RN(sum of zeros q * k2 2^..)),
  *                        k2 = RN(scale log2 e);
  *                P' = RN16(RN(p s) 2^(b - w)), 2^b such that the largest p s so far is >= 2^14;
  *                sums of p and of p z in f32; fp16 tail rows as `dequantized` does it.
+ *              K per token: no scale is folded. For each group G of channels, in order: code sums
+ * of
+ *                q^ times codes and sums of q^ by the tensor core, or the latter in f32; q^ is q
+ *                times a power of two, times 2^-w for a field; then s_G (code sum) and z_G (sum of
+ *                q^) with at most 4 f32 roundings for a group, and one to add a group.
+ *              bf16: q^ is q times a power of two in fp16, exact but for elements below 2^-24 of
+ *                the row's largest, which is 2^7 or more; tail rows of K are multiplied exactly as
+ *                they came, tail rows of V with P of a relative error of 2^-11 in two terms.
  * dequantized  K and V become fp16 by one rounding of code * scale + zero (one fma); tensor-core
  *              products of q, K, P = RN16(p or p 2^b, b >= 0) and V.
  * dequantized-twice  the same with two roundings, one after * and one after +.
  * any          one of the three, it is not known which.
  *
+ * In a problem of type bf16 the two dequantising kinds round to bf16 wherever fp16 is said. Records
+ * of format "fp16" are tail rows to all of them: P = RN(p or p 2^b), tensor-core products.
+ *
  * Common to all: f32 accumulators with the arithmetic of mma.ts in any order of products; weights
  * by ex2 of a difference to a running maximum, rescaled when it grows; partial results merged
  * likewise.
  */
+import type { ElementType } from './format.js';
+
 export type Operands = 'folded' | 'dequantized' | 'dequantized-twice';
 
 export interface Arithmetic {
@@ -55,6 +68,16 @@ export const u16 = 2 ** -11;
 /** Half of the f16 subnormal quantum; u16 times the smallest normal number 2^-14. */
 export const eta = 2 ** -25;
 export const f16NormalMin = 2 ** -14;
+
+/** Relative error of one rounding to nearest in a type, for normal results. */
+export function roundingUnit(type: ElementType): number {
+  return type === 'bf16' ? 2 ** -8 : u16;
+}
+
+/** Smallest normal number of a type; subnormal operands align as if they were that large. */
+export function normalMin(type: ElementType): number {
+  return type === 'bf16' ? 2 ** -126 : f16NormalMin;
+}
 
 /**
  * Relative error of ex2.approx.ftz.f32, of every float in [-126, 0]: 2^-22.7 measured on an H100

@@ -22,21 +22,24 @@
  */
 import {
   type Arithmetic,
-  f16NormalMin,
   guardLimit,
   type KnownArithmetic,
   log2Error,
+  normalMin,
   type Operands,
   type RowConstants,
+  roundingUnit,
   rowConstants,
   u,
   u16,
 } from './arithmetic.js';
-import type { HeadCache } from './cache.js';
+import { type HeadCache, oneQueryToken } from './cache.js';
 import { ln2, log2, log2e } from './exp.js';
-import { f16FromF64, f16Values, f64Array } from './format.js';
-import { type Problem, queriesPerKvHead } from './problem.js';
+import { type ElementType, elementRound, f64Array } from './format.js';
+import { headIsFinite, reach, unseenIsFinite } from './guards.js';
+import { elementType, type Problem, queriesPerKvHead } from './problem.js';
 import { type RowWeights, weighRow } from './row-weights.js';
+import { channelGroup, isPlain } from './scheme.js';
 import { scoreHead } from './score-pass.js';
 import { type Scratch, scratchRows } from './shadow-rows.js';
 import { sumValues, type ValueSums } from './value-pass.js';
@@ -45,29 +48,38 @@ export type { Arithmetic } from './arithmetic.js';
 export { anyArithmetic } from './arithmetic.js';
 
 export interface BoundResult {
-  /** float64 attention, (requests, queryHeads, headSize) */
+  /** what outputs are stored as */
+  readonly type: ElementType;
+  /** float64 attention, (requests, queryTokens, queryHeads, headSize) */
   readonly output: Float64Array;
-  /** (requests, queryHeads) */
+  /** (requests, queryTokens, queryHeads) */
   readonly lse: Float64Array;
-  /** of |stored fp16 - output|, as output */
+  /** of |stored value - output|, as output */
   readonly outputBound: Float64Array;
-  /** of the value before it is stored as fp16, as output */
+  /** of the value before it is stored, as output */
   readonly outputRadius: Float64Array;
   /** as lse */
   readonly lseBound: Float64Array;
-  /** 1: no bound is valid for this row, (requests, queryHeads) */
+  /**
+   * (requests, queryTokens, queryHeads). 1: no bound is valid for this row, only the class of its
+   * values is known; 2: nothing is claimed, since a token that it must not see is no number.
+   */
   readonly guarded: Uint8Array;
 }
 
 /** Views of one KV head's query rows in a BoundResult. */
-type Rows = Omit<BoundResult, 'guarded'> & { readonly guarded: Uint8Array };
+type Rows = Omit<BoundResult, 'type'>;
 
-/**
- * Relative error of P' before the fp16 rounding's subnormals: that rounding and two f32 products.
- */
-const weightError = u16 + 2 * u;
 /** Weights that ex2 flushes, f32 underflow and the clamp of 2^b: below 2^40 tokens 2^-126 65504. */
 const flushed = 2 ** -64;
+
+/**
+ * Relative error of P' before the rounding's subnormals: that rounding and two f32 products. A
+ * folding kernel keeps P to 2^-11 for bf16 values too.
+ */
+function weightErrorOf(a: KnownArithmetic, type: ElementType): number {
+  return (a.operands === 'folded' ? u16 : roundingUnit(type)) + 2 * u;
+}
 
 /** One query row: everything that does not depend on the channel. */
 interface Row {
@@ -110,9 +122,12 @@ function productError(
 }
 
 /** Fused sums that one output takes part in. */
-function fusedGroups(a: Arithmetic, head: HeadCache): number {
-  const perStep = 16 / a.fusedProducts; // the tail is taken in whole steps of 16 tokens
-  return (head.packed / 16 + Math.ceil((head.tokens - head.packed) / 16)) * perStep;
+function fusedGroups(a: KnownArithmetic, head: HeadCache): number {
+  const perStep = 16 / a.fusedProducts; // tokens are taken in whole steps of 16
+  const [packed, tail] = [head.packed, head.tokens - head.packed].map((n) => Math.ceil(n / 16));
+  // A folding kernel multiplies bf16 values with a P of two terms.
+  const terms = head.type === 'bf16' && a.operands === 'folded' ? 2 : 1;
+  return (packed + terms * tail) * perStep;
 }
 
 /** Errors of the numerator of channel d (README: rounding, products, zeros, merges). */
@@ -125,7 +140,9 @@ function numerator(
 ): Numerator {
   const { weights, constants, index } = row;
   const { packed, tokens, headSize } = head;
-  const { group, bits } = head.scheme;
+  const { bits } = head.scheme;
+  const group = channelGroup(head.scheme, headSize);
+  const weightError = weightErrorOf(a, head.type);
   const at = index * headSize + d;
   const g = Math.floor(d / group);
   const atGroup = (index * headSize) / group + g;
@@ -172,6 +189,7 @@ function boundRow(
   const blocks = Math.ceil(tokens / 128);
   const keep = 1 - weights.drift;
   const divided = constants.sumError + 4 * u;
+  const lost = flushed * (head.type === 'bf16' ? 1 + sums.valueMax : 1);
   let valid = weights.drift < guardLimit && constants.sumError < guardLimit && divided < guardLimit;
   for (let d = 0; d < headSize; d++) {
     const at = index * headSize + d;
@@ -187,11 +205,11 @@ function boundRow(
     const sum = divided * (Math.abs(shadow) + drift);
     // float64 of this reference: sums of `tokens` terms, and the weights
     const own = (tokens + 256) * 2 ** -52 * sums.valueMax;
-    const radius = known + drift + (error + sum) / (1 - divided) + own + flushed;
+    const radius = known + drift + (error + sum) / (1 - divided) + own + lost;
     valid = valid && gamma < guardLimit && Number.isFinite(radius);
     out.outputRadius[at] = radius;
-    const stored = Math.max(Math.abs(sums.output[at]) + radius, f16NormalMin);
-    out.outputBound[at] = radius + u16 * stored;
+    const stored = Math.max(Math.abs(sums.output[at]) + radius, normalMin(head.type));
+    out.outputBound[at] = radius + roundingUnit(head.type) * stored;
   }
   const lse = ln2 * weights.logSum;
   const logOfSum =
@@ -200,30 +218,6 @@ function boundRow(
   const apart = ln2 * Math.abs(weights.shadowLogSum - weights.logSum);
   out.lseBound[index] = (apart + logOfSum) * (1 + 8 * u) + rounded + flushed;
   return valid && Number.isFinite(out.lseBound[index]);
-}
-
-function allFinite(bits: Uint16Array): boolean {
-  for (let i = 0; i < bits.length; i++) if ((bits[i] & 0x7c00) === 0x7c00) return false;
-  return true;
-}
-
-/** Every operand of every tensor-core product is a finite number, and scales are not negative. */
-function headIsFinite(a: KnownArithmetic, head: HeadCache): boolean {
-  const { k, v, kResidual, vResidual } = head;
-  const stored =
-    [k.scales, k.zeros, v.scales, v.zeros, kResidual, vResidual].every(allFinite) &&
-    [k.scales, v.scales].every((scales) => scales.every((bits) => bits < 0x8000));
-  if (!stored || a.operands === 'folded') return stored;
-  // Dequantised to fp16, the largest code can overflow although scale and zero are finite.
-  const codeMax = 2 ** head.scheme.bits - 1;
-  return [k, v].every(({ scales, zeros }) =>
-    scales.every((bits, i) => {
-      const span = codeMax * f16Values[bits];
-      const end = f16Values[zeros[i]] + span;
-      const product = a.operands === 'dequantized-twice' ? span : 0; // rounded by itself, if at all
-      return product < 65504 && Math.abs(end) + u16 * (Math.abs(end) + product) < 65504;
-    }),
-  );
 }
 
 /** All query rows of one KV head. q: (queries, headSize). */
@@ -264,13 +258,15 @@ function boundHead(
   out.output.set(sums.output);
   // Below 2^-80 the products of the scale with powers of two (down to 2^-38) may be subnormal.
   const inRange = factor === 0 || (Math.abs(factor) > 2 ** -80 && Math.abs(factor) < 2 ** 40);
-  const finite = inRange && headIsFinite(a, head);
+  const finite = inRange && headIsFinite(a, head) && sums.valueMax * tokens < 2 ** 100;
+  const isBlind = finite && !unseenIsFinite(head);
   for (let h = 0; h < queries; h++) {
     out.lse[h] = ln2 * weights[h].logSum;
     const row: Row = { weights: weights[h], constants, index: h };
-    const ownFinite = q.subarray(h * headSize, (h + 1) * headSize).every(Number.isFinite);
-    if (boundRow(a, head, sums, row, out) && finite && ownFinite) continue;
-    out.guarded[h] = 1;
+    const within = reach(head, factor, q.subarray(h * headSize, (h + 1) * headSize));
+    const valid = boundRow(a, head, sums, row, out) && finite && within;
+    if (valid && !isBlind) continue;
+    out.guarded[h] = valid ? 2 : 1;
     out.lseBound[h] = Number.NaN;
     out.outputBound.fill(Number.NaN, h * headSize, (h + 1) * headSize);
     out.outputRadius.fill(Number.NaN, h * headSize, (h + 1) * headSize);
@@ -286,8 +282,10 @@ function boundKnown(
 ): BoundResult {
   const { queryHeads, kvHeads, headSize } = p;
   const rows = p.tokens.length * queryHeads;
+  const type = elementType(p);
   const elements = () => new Float64Array(rows * headSize);
   const result: BoundResult = {
+    type,
     output: elements(),
     outputBound: elements(),
     outputRadius: elements(),
@@ -318,10 +316,16 @@ function raise(x: Float64Array | Uint8Array, y: Float64Array | Uint8Array): void
   for (let i = 0; i < x.length; i++) x[i] = Math.max(x[i], y[i]);
 }
 
+/** What a kernel may do with a cache; records that are plain rows leave one way. */
+function operandsOf({ operands }: Arithmetic, heads: readonly HeadCache[]): readonly Operands[] {
+  if (heads.every(({ scheme }) => isPlain(scheme))) return ['dequantized'];
+  return operands === 'any' ? ['folded', 'dequantized', 'dequantized-twice'] : [operands];
+}
+
 /**
  * Float64 attention and its error bounds for a kernel with the given arithmetic.
- * q: fp16 bits, (requests, queryHeads, headSize); heads: (requests, kvHeads), the kernel's own
- * cache.
+ * q: words, (requests, queryTokens, queryHeads, headSize); heads: (requests, kvHeads), the kernel's
+ * own cache. A query token has the bound of a request that ends at its own token.
  */
 export function boundL1(
   p: Problem,
@@ -330,13 +334,11 @@ export function boundL1(
   heads: readonly HeadCache[],
   arithmetic: Arithmetic,
 ): BoundResult {
-  const values = f64Array(q);
+  const values = f64Array(q, undefined, elementType(p));
   const scale = Math.fround(softmaxScale); // what a kernel is given
-  const { operands } = arithmetic;
-  const known: readonly Operands[] =
-    operands === 'any' ? ['folded', 'dequantized', 'dequantized-twice'] : [operands];
-  const [result, ...others] = known.map((own) =>
-    boundKnown(p, scale, values, heads, { ...arithmetic, operands: own }),
+  const flat = oneQueryToken(p, heads);
+  const [result, ...others] = operandsOf(arithmetic, heads).map((operands) =>
+    boundKnown(flat.problem, scale, values, flat.heads, { ...arithmetic, operands }),
   );
   for (const other of others) {
     raise(result.outputBound, other.outputBound);
@@ -348,14 +350,14 @@ export function boundL1(
 }
 
 /**
- * Whether a stored fp16 value lies where a kernel's may: between the roundings of output - radius
- * and output + radius. As sharp as the bound allows, and it decides the class (finite or Inf) at
- * the edge of fp16: below 65520 a result must be finite, above it must be Inf, and between it may
- * be either. NaN never does, nor anything in a guarded row.
+ * Whether a stored value lies where a kernel's may: between the roundings of output - radius and
+ * output + radius. As sharp as the bound allows, and it decides the class (finite or Inf) at the
+ * edge of the type: below 65520 an fp16 result must be finite, above it must be Inf, and between it
+ * may be either. NaN never does, nor anything in a guarded row.
  */
 export function admitsOutput(result: BoundResult, index: number, stored: number): boolean {
-  const { output, outputRadius } = result;
-  const low = f16Values[f16FromF64(output[index] - outputRadius[index])];
-  const high = f16Values[f16FromF64(output[index] + outputRadius[index])];
+  const { output, outputRadius, type } = result;
+  const low = elementRound(type, output[index] - outputRadius[index]);
+  const high = elementRound(type, output[index] + outputRadius[index]);
   return stored >= low && stored <= high;
 }

@@ -20,11 +20,11 @@
  * A row is guarded (bounds NaN, only classes are compared) when an operand is not finite, or
  * overflows `operands`, or Theta reaches guardLimit.
  */
-import { ex2Error, f16NormalMin, guardLimit, u, u16 } from './arithmetic.js';
+import { ex2Error, guardLimit, normalMin, roundingUnit, u, u16 } from './arithmetic.js';
 import type { BoundResult } from './bound.js';
 import { allRows, type HeadCache, keyRows, valueRows } from './cache.js';
 import { numberTypes } from './number-type.js';
-import { type Problem, queriesPerKvHead } from './problem.js';
+import { elementType, type Problem, queriesPerKvHead } from './problem.js';
 
 export type Rounding = 'f32' | 'f16' | 'bf16';
 
@@ -195,7 +195,9 @@ export function boundDense(
   const { queryHeads, headSize } = problem;
   const rows = problem.tokens.length * queryHeads;
   const elements = () => new Float64Array(rows * headSize);
+  const type = elementType(problem);
   const result = {
+    type,
     ...{ output: elements(), outputBound: elements(), outputRadius: elements() },
     ...{ lse: new Float64Array(rows), lseBound: new Float64Array(rows) },
     guarded: new Uint8Array(rows),
@@ -221,8 +223,8 @@ export function boundDense(
       for (let d = 0; d < headSize; d++) {
         const radius = found.valid ? found.radius[d] : Number.NaN;
         result.outputRadius[from + d] = radius;
-        const stored = Math.max(Math.abs(found.output[d]) + radius, f16NormalMin);
-        result.outputBound[from + d] = radius + u16 * stored;
+        const stored = Math.max(Math.abs(found.output[d]) + radius, normalMin(type));
+        result.outputBound[from + d] = radius + roundingUnit(type) * stored;
       }
     }
   }

@@ -8,9 +8,9 @@
  *   shadow      sum a~_j v~_jd over packed tokens, and over the tail
  *   deviation   sum b_j |v~_jd - mean_d|, mean_d over the block of j; with centres and driftOf of
  *               each block this bounds sum b_j |v~_jd - x_d| for any x, by the triangle inequality
- *   magnitude   sum max(a~_j, 2^-14 a~max) |v~_jd|, |v~| at least 2^-14: of products that reach the
- *               tensor core as fp16 times fp16. u16 times this also pays fp16 weights that are
- *               subnormal.
+ *   magnitude   sum max(a~_j, 2^-14 a~max) |v~_jd|, |v~| at least the smallest normal number of its
+ *               type: of products that reach the tensor core as values of that type. u16 times
+ *               this also pays fp16 weights that are subnormal.
  * and for each query and channel group, over packed tokens (s, z: scale and zero of token and
  * group):
  *   zero        sum a~_j z_j        zeroMagnitude  sum a~_j |z_j|
@@ -18,10 +18,11 @@
  * shadow - zero over packed tokens is sum a~_j s_j c_jd >= 0, which the bound needs and gets for
  * free.
  */
-import { f16NormalMin, type KnownArithmetic } from './arithmetic.js';
+import { f16NormalMin, type KnownArithmetic, normalMin } from './arithmetic.js';
 import { addWeightedRows } from './attention.js';
 import { type HeadCache, valueRows } from './cache.js';
 import { f16Values } from './format.js';
+import { channelGroup } from './scheme.js';
 import { alignedMagnitudes, roundedValues, type Scratch } from './shadow-rows.js';
 
 export interface ValueSums {
@@ -42,7 +43,7 @@ export interface ValueSums {
   readonly scaledMax: Float64Array;
   /** (groups) */
   readonly scaleMax: Float64Array;
-  /** largest magnitude of any value, at least 2^-14 */
+  /** largest magnitude of any value, at least the smallest normal number */
   readonly valueMax: number;
 }
 
@@ -152,7 +153,7 @@ function addParameters(
   sums: ValueSums,
   query: number,
 ): void {
-  const groups = head.headSize / head.scheme.group;
+  const groups = head.headSize / channelGroup(head.scheme, head.headSize);
   for (let t = 0; t < weights.length; t++) {
     for (let g = 0; g < groups; g++) {
       const scale = f16Values[head.v.scales[(first + t) * groups + g]];
@@ -172,7 +173,7 @@ function emptySums(
   queries: number,
 ): { -readonly [K in keyof ValueSums]: ValueSums[K] } {
   const blocks = Math.ceil(head.tokens / blockTokens);
-  const groups = head.headSize / head.scheme.group;
+  const groups = head.headSize / channelGroup(head.scheme, head.headSize);
   const zeros = (length: number) => new Float64Array(length);
   return {
     output: zeros(queries * head.headSize),
@@ -198,6 +199,7 @@ export function sumValues(
   scratch: Scratch,
 ): ValueSums {
   const { headSize, tokens, packed } = head;
+  const smallest = normalMin(head.type);
   const queries = w.weightMax.length;
   const sums = emptySums(head, queries);
   const blocks = Math.ceil(tokens / blockTokens);
@@ -208,12 +210,13 @@ export function sumValues(
     const rows = valueRows(head, first, count, scratch.rows).subarray(0, count * headSize);
     const rounds = a.operands !== 'folded' && !tail;
     const shadowRows = rounds ? scratch.shadowRows : rows;
-    if (rounds) roundedValues(a.operands, head, first, rows, scratch.shadowRows);
-    if (tail || rounds) alignedMagnitudes(shadowRows.subarray(0, rows.length), scratch.magnitudes);
+    const own = shadowRows.subarray(0, rows.length);
+    if (rounds) roundedValues(a.operands, head, first, own);
+    if (tail || rounds) alignedMagnitudes(own, scratch.magnitudes, smallest);
     const block = first / blockTokens;
     const centre = sums.centres.subarray(block * headSize, (block + 1) * headSize);
-    const largest = columnMeans(shadowRows.subarray(0, rows.length), centre);
-    sums.valueMax = Math.max(sums.valueMax, largest, f16NormalMin);
+    const largest = columnMeans(own, centre);
+    sums.valueMax = Math.max(sums.valueMax, largest, smallest);
     for (let h = 0; h < queries; h++) {
       const [from, to] = [h * tokens + first, h * tokens + first + count];
       const row = (x: Float64Array) => x.subarray(h * headSize, (h + 1) * headSize);

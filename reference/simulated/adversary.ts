@@ -3,7 +3,7 @@
  * term.
  */
 import { type HeadCache, readCache, referenceCache } from '../cache.js';
-import { f16FromF64, powerOfTwo } from '../format.js';
+import { type ElementType, elementFromF64, f16FromF64, powerOfTwo } from '../format.js';
 import type { Problem } from '../problem.js';
 import type { Scheme } from '../scheme.js';
 import type { Draw } from './draw.js';
@@ -12,7 +12,7 @@ export interface Attack {
   readonly problem: Problem;
   readonly head: HeadCache;
   readonly softmaxScale: number;
-  /** fp16 bits, (128) */
+  /** words, (headSize) */
   readonly q: Uint16Array;
 }
 
@@ -23,8 +23,6 @@ interface Recipe {
   readonly v: (t: number, d: number) => number;
   readonly scale?: number;
 }
-
-const size = 128;
 
 export const kinds = [
   'ordinary',
@@ -46,7 +44,7 @@ export const kinds = [
 ] as const;
 export type Kind = (typeof kinds)[number];
 
-function recipe(kind: Kind, draw: Draw, tokens: number): Recipe {
+function recipe(kind: Kind, draw: Draw, tokens: number, size: number): Recipe {
   const n = () => draw.normal();
   const normal: Recipe = { q: n, k: n, v: n };
   const sink = draw.below(Math.max(tokens, 1));
@@ -103,13 +101,25 @@ function arbitraryParameters(head: HeadCache, draw: Draw): void {
   }
 }
 
-export function attack(kind: Kind, scheme: Scheme, tokens: number, draw: Draw): Attack {
-  const problem: Problem = { tokens: [tokens], queryHeads: 1, kvHeads: 1, headSize: size };
-  const { q, k, v, scale } = recipe(kind, draw, tokens);
+export interface AttackShape {
+  readonly headSize: number;
+  readonly type: ElementType;
+}
+
+export function attack(
+  kind: Kind,
+  scheme: Scheme,
+  tokens: number,
+  draw: Draw,
+  { headSize: size, type }: AttackShape = { headSize: 128, type: 'fp16' },
+): Attack {
+  const problem: Problem = { tokens: [tokens], queryHeads: 1, kvHeads: 1, headSize: size, type };
+  const { q, k, v, scale } = recipe(kind, draw, tokens, size);
+  const max = type === 'bf16' ? 65280 : 65504; // fp16 parameters hold no more
   const fill = (f: (t: number, d: number) => number) =>
     Uint16Array.from({ length: tokens * size }, (_, i) => {
-      const bits = f16FromF64(f(Math.floor(i / size), i % size));
-      return (bits & 0x7fff) >= 0x7c00 ? 0x7bff : bits;
+      const value = f(Math.floor(i / size), i % size);
+      return elementFromF64(type, Math.min(Math.max(value, -max), max));
     });
   const built = referenceCache(problem, scheme, fill(k), fill(v));
   const [head] = readCache(problem, scheme, built.cache, built.kResidual, built.vResidual);
@@ -118,6 +128,6 @@ export function attack(kind: Kind, scheme: Scheme, tokens: number, draw: Draw): 
     problem,
     head,
     softmaxScale: Math.fround((scale ?? 1) / Math.sqrt(size)),
-    q: Uint16Array.from({ length: size }, (_, d) => f16FromF64(q(d))),
+    q: Uint16Array.from({ length: size }, (_, d) => elementFromF64(type, q(d))),
   };
 }

@@ -7,8 +7,9 @@
  * ex2(fma(s, c, -RN(m c))), rounded to fp16 for the product with V. Splits merge by log-sum-exps.
  */
 import type { HeadCache } from '../cache.js';
-import { f16Round, f16Values } from '../format.js';
+import { type ElementType, elementRound, elementValues, f16Values } from '../format.js';
 import { type DotModel, tensorDot } from '../mma.js';
+import { channelGroup } from '../scheme.js';
 import type { SimulatedRow } from './folded-kernel.js';
 import { type Ex2, fma, fround } from './scalar.js';
 
@@ -21,23 +22,32 @@ export interface DequantizingSchedule {
   readonly splits: number;
 }
 
-function dequantize(roundings: 1 | 2, code: number, scale: number, zero: number): number {
-  return roundings === 1 ? f16Round(code * scale + zero) : f16Round(f16Round(code * scale) + zero);
+function dequantize(
+  type: ElementType,
+  roundings: 1 | 2,
+  code: number,
+  scale: number,
+  zero: number,
+): number {
+  const product = roundings === 1 ? code * scale : elementRound(type, code * scale);
+  return elementRound(type, product + zero);
 }
 
-/** Row of fp16 values of one token, (headSize). */
+/** Row of values of one token as they are multiplied, (headSize). */
 function tokenRow(head: HeadCache, tensor: 'k' | 'v', token: number, roundings: 1 | 2): number[] {
-  const { headSize, packed } = head;
-  const { group } = head.scheme;
+  const { headSize, packed, type } = head;
+  const group = channelGroup(head.scheme, headSize);
+  const values = elementValues(type);
   const stored = head[tensor];
   const residual = tensor === 'k' ? head.kResidual : head.vResidual;
   return Array.from({ length: headSize }, (_, d) => {
-    if (token >= packed) return f16Values[residual[(token - packed) * headSize + d]];
+    if (token >= packed) return values[residual[(token - packed) * headSize + d]];
     const parameter =
-      tensor === 'k'
-        ? Math.floor(token / group) * headSize + d
+      tensor === 'k' && head.scheme.kAxis === 'channel'
+        ? Math.floor(token / head.scheme.group) * headSize + d
         : Math.floor((token * headSize + d) / group);
     return dequantize(
+      type,
       roundings,
       stored.codes[token * headSize + d],
       f16Values[stored.scales[parameter]],
@@ -62,7 +72,9 @@ function attendSplit(
   first: number,
   end: number,
 ): Part {
-  const { model, ex2, roundings, blockTokens } = schedule;
+  const { ex2, roundings, blockTokens } = schedule;
+  const isBf16 = head.type === 'bf16';
+  const model: DotModel = isBf16 ? { ...schedule.model, exponentMin: -126 } : schedule.model;
   let max = Number.NEGATIVE_INFINITY;
   const sums = new Float64Array(4);
   const o = new Float64Array(channels.length);
@@ -80,7 +92,7 @@ function attendSplit(
     p.forEach((x, t) => {
       sums[t % 4] = fround(sums[t % 4] + x);
     });
-    const operand = p.map(f16Round);
+    const operand = p.map((x) => elementRound(head.type, x));
     const values = p.map((_, t) => tokenRow(head, 'v', block + t, roundings));
     channels.forEach((d, i) => {
       const column = values.map((row) => row[d]);

@@ -6,8 +6,16 @@
  * splits. It was written from that description for the tests of bound.ts and is slow and plain.
  */
 import type { HeadCache } from '../cache.js';
-import { exponentOf, f16Round, f16Values, powerOfTwo } from '../format.js';
+import {
+  elementRound,
+  elementValues,
+  exponentOf,
+  f16Round,
+  f16Values,
+  powerOfTwo,
+} from '../format.js';
 import { type DotModel, tensorDot } from '../mma.js';
+import { channelGroup } from '../scheme.js';
 import { type Ex2, fma, fround } from './scalar.js';
 
 export interface Schedule {
@@ -54,24 +62,64 @@ class Simulation {
   private readonly exponent: number;
   private readonly up: number;
   private readonly k2: number;
+  /** channels of V that share parameters */
+  private readonly group: number;
   private readonly groups: number;
+  /** tensor core for rows of the problem's type */
+  private readonly plain: DotModel;
 
   constructor(
     private readonly head: HeadCache,
     private readonly schedule: Schedule,
     scale: number,
-    q: Float64Array,
+    private readonly q: Float64Array,
     private readonly channels: readonly number[],
   ) {
     this.k2 = fround(fround(scale) * fround(Math.LOG2E));
-    this.exponent = clamp(exponentOf(maxOf(q)), -24, 15);
-    this.up = this.exponent < 14 ? 14 - this.exponent : 0;
-    this.qHat = q.map((x) => x * powerOfTwo(this.up));
-    this.groups = head.headSize / head.scheme.group;
+    const isBf16 = head.type === 'bf16';
+    this.exponent = isBf16
+      ? clamp(exponentOf(maxOf(q)), -60, 60)
+      : clamp(exponentOf(maxOf(q)), -24, 15);
+    // An fp16 row is only scaled up; a bf16 row is brought to 2^14 from either side.
+    this.up = this.exponent < 14 || isBf16 ? 14 - this.exponent : 0;
+    this.qHat = q.map((x) => f16Round(x * powerOfTwo(this.up)));
+    this.group = channelGroup(head.scheme, head.headSize);
+    this.groups = head.headSize / this.group;
+    this.plain = isBf16 ? { ...schedule.model, exponentMin: -126 } : schedule.model;
+  }
+
+  /** The same with K per token: s (codes q^) + z (sum of q^), group after group of channels. */
+  private perTokenScores(record: number): Float64Array {
+    const { head, qHat, group, groups } = this;
+    const { headSize, k } = head;
+    const { bits } = head.scheme;
+    const { model } = this.schedule;
+    const weights = Array.from({ length: headSize }, (_, d) => fieldWeight(bits, d));
+    const operand = weights.map((w, d) => f16Round(qHat[d] * powerOfTwo(-w)));
+    const factor = fround(this.k2 * powerOfTwo(-this.up));
+    return Float64Array.from({ length: 128 }, (_, t) => {
+      const token = record * 128 + t;
+      let score = 0;
+      for (let g = 0; g < groups; g++) {
+        const channels = [g * group, (g + 1) * group] as const;
+        const codes = weights
+          .map((w, d) => k.codes[token * headSize + d] * powerOfTwo(w - 24))
+          .slice(...channels);
+        const sum = tensorDot(model, 0, codes, operand.slice(...channels));
+        const ones = codes.map(() => 1);
+        const all = tensorDot(model, 0, ones, qHat.slice(...channels));
+        const at = token * groups + g;
+        const scaled = fround(fround(sum * 2 ** 24) * factor);
+        score = fma(scaled, f16Values[k.scales[at]], score);
+        score = fround(score + fround(fround(all * factor) * f16Values[k.zeros[at]]));
+      }
+      return score;
+    });
   }
 
   /** Base-2 exponents of the 128 tokens of record `record`. */
   private recordScores(record: number): Float64Array {
+    if (this.head.scheme.kAxis === 'token') return this.perTokenScores(record);
     const { head, qHat, k2, exponent } = this;
     const { headSize } = head;
     const { group, bits } = head.scheme;
@@ -82,7 +130,8 @@ class Simulation {
       const scales = Array.from({ length: headSize }, (_, d) => f16Values[head.k.scales[at + d]]);
       const zeros = Array.from({ length: headSize }, (_, d) => f16Values[head.k.zeros[at + d]]);
       const e = clamp(exponentOf(maxOf(scales)), -24, 15);
-      const m = powerOfTwo(14 - Math.max(exponent, 14) - e);
+      // q^ reaches 2^14, or more where an fp16 row was not scaled up.
+      const m = powerOfTwo(-Math.max(exponent + this.up - 14, 0) - e);
       const folded = scales.map((s, d) =>
         f16Round(f16Round(qHat[d] * s * m) * powerOfTwo(-weights[d])),
       );
@@ -99,15 +148,17 @@ class Simulation {
   }
 
   private tailScores(): Float64Array {
-    const { head, qHat, k2 } = this;
+    const { head, k2 } = this;
     const { headSize, tokens, packed } = head;
+    const values = elementValues(head.type);
+    const [query, up] = head.type === 'bf16' ? [this.q, 0] : [this.qHat, this.up];
     return Float64Array.from({ length: tokens - packed }, (_, t) => {
       const key = Array.from(
         head.kResidual.subarray(t * headSize, (t + 1) * headSize),
-        (bits) => f16Values[bits],
+        (bits) => values[bits],
       );
-      const sum = tensorDot(this.schedule.model, 0, key, qHat);
-      return fround(sum * fround(k2 * powerOfTwo(-this.up)));
+      const sum = tensorDot(this.plain, 0, key, query);
+      return fround(sum * fround(k2 * powerOfTwo(-up)));
     });
   }
 
@@ -129,14 +180,14 @@ class Simulation {
     const factor = fround(decay * powerOfTwo(unit - state.unit[g]));
     state.unit[g] = unit;
     this.channels.forEach((d, i) => {
-      if (Math.floor(d / this.head.scheme.group) === g) state.o[i] = fround(state.o[i] * factor);
+      if (Math.floor(d / this.group) === g) state.o[i] = fround(state.o[i] * factor);
     });
   }
 
   private addRecord(state: State, p: Float64Array, decay: number, record: number): void {
-    const { head, groups, channels } = this;
+    const { head, group, groups, channels } = this;
     const { headSize, v } = head;
-    const { group, bits } = head.scheme;
+    const { bits } = head.scheme;
     for (let g = 0; g < groups; g++) {
       const parameter = (t: number) => (record * 128 + t) * groups + g;
       const w = p.map((x, t) => fround(x * f16Values[v.scales[parameter(t)]]));
@@ -168,10 +219,15 @@ class Simulation {
       state.zeroSum[i] = fround(z * decay);
     });
     for (let g = 0; g < groups; g++) this.changeUnit(state, g, 39, decay);
-    const operand = Array.from(p, (x) => f16Round(fround(x * 2 ** 15)));
+    const scaled = Array.from(p, (x) => fround(x * 2 ** 15));
+    const terms = [scaled.map((x) => elementRound(head.type, x))];
+    if (head.type === 'bf16') {
+      terms.push(scaled.map((x, t) => elementRound('bf16', fround(x - terms[0][t]))));
+    }
+    const of = elementValues(head.type);
     channels.forEach((d, i) => {
-      const values = operand.map((_, t) => f16Values[head.vResidual[t * head.headSize + d]]);
-      state.o[i] = tensorDot(this.schedule.model, state.o[i], values, operand);
+      const values = scaled.map((_, t) => of[head.vResidual[t * head.headSize + d]]);
+      for (const term of terms) state.o[i] = tensorDot(this.plain, state.o[i], values, term);
     });
   }
 
@@ -218,7 +274,7 @@ class Simulation {
       const factor = this.schedule.ex2(fround(state.max - max));
       sum = fround(sum + fround(factor * state.sum.reduce((a, b) => fround(a + b))));
       this.channels.forEach((d, i) => {
-        const g = Math.floor(d / this.head.scheme.group);
+        const g = Math.floor(d / this.group);
         const zero = state.zeroSum.subarray(g * 8, g * 8 + 8).reduce((a, b) => fround(a + b));
         const real = fma(state.o[i], powerOfTwo(24 - state.unit[g]), zero);
         o[i] = fround(o[i] + fround(factor * real));
