@@ -230,7 +230,7 @@ describe('query tokens', () => {
     expect(Number.isFinite(all.lse[2 * 4])).toBe(true);
   });
 
-  it('claim nothing where only a later token is no number, and are guarded where one is seen', () => {
+  it('claim nothing where only a later token is no number, and are guarded if one is seen', () => {
     const spoiled = v.slice();
     const last = (3 + 130 - 1) * 2 * 64;
     spoiled[last] = 0x7e00;

@@ -48,7 +48,7 @@ export function keyShadow(
   }
 }
 
-/** Keys per channel, rounded: 2^bits roundings for each channel and group instead of one a token. */
+/** Keys per channel, rounded: 2^bits roundings for a channel and group instead of one a token. */
 function roundedPerChannel(
   operands: Operands,
   head: HeadCache,
