@@ -8,7 +8,7 @@
 import type * as fc from 'fast-check';
 import type { Case } from '../../properties/case.js';
 import type { Failure } from '../../properties/property.js';
-import type { Lane } from './lane.js';
+import type { Lane, Loss } from './lane.js';
 import { failureOf, flaky, RUN, singleOutcome } from './outcome.js';
 import type { PlannedCase } from './plan.js';
 import type { CaseRecord } from './pool.js';
@@ -60,6 +60,8 @@ export interface ShrinkContext {
   readonly budgetMs: number;
   readonly interrupt: AbortSignal;
   readonly onTry: (tries: number) => void;
+  /** The kernel cannot be opened any more; what is returned then says nothing. */
+  readonly onLoss?: (loss: Loss) => void;
 }
 
 /**
@@ -93,7 +95,10 @@ export async function shrinkGroup(
     attempts: context.lanes.map((lane) => async (c) => {
       const deadlineMs = Math.min(CANDIDATE_DEADLINE_MS, context.caseDeadlineMs);
       const outcome = await singleOutcome(lane, c, propertiesFor(group, context), deadlineMs);
-      if (outcome.kind === 'lost') state.lost = true;
+      if (outcome.kind === 'lost') {
+        state.lost = true;
+        context.onLoss?.(outcome);
+      }
       context.onTry(++state.tries);
       return failureOf(outcome, property);
     }),
@@ -119,6 +124,7 @@ async function freshFailure(
   await lane.close();
   const names = propertiesFor(group, context);
   const outcome = await singleOutcome(lane, c, names, context.caseDeadlineMs);
+  if (outcome.kind === 'lost') context.onLoss?.(outcome);
   return failureOf(outcome, group.property);
 }
 

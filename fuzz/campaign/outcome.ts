@@ -39,16 +39,32 @@ export async function outcomeOf(
   return failed(flaky(failure, again?.signature ?? 'no failure of the run'), second);
 }
 
-/** One run without a second one: what shrinking asks of a candidate. */
+export const TIMEOUT = `${RUN}/timeout`;
+/** Nobody here sends it to a worker that runs a case. */
+const KILLED = `${RUN}/crash/SIGKILL`;
+/** Runs of a case before a SIGKILL from outside is held against it. */
+const KILLS_MAX = 3;
+
+/**
+ * One run without a second one: what shrinking asks of a candidate, and a campaign of every case.
+ * The exception is a SIGKILL that was not sent from here: the machine may have been out of memory
+ * for reasons of its own, so the case is run again, and it is to blame only if that happens every
+ * time.
+ */
 export async function singleOutcome(
   lane: Lane,
   c: Case,
   properties: readonly string[] | null,
   deadlineMs: number,
+  onKilled: () => void = () => {},
 ): Promise<CaseOutcome> {
-  const answer = await lane.judge(c, properties, deadlineMs);
-  const failure = runFailure(answer);
-  return failure === null ? settled(answer) : failed(failure, answer);
+  for (let kills = 1; ; kills++) {
+    const answer = await lane.judge(c, properties, deadlineMs);
+    const failure = runFailure(answer);
+    if (failure === null) return settled(answer);
+    if (failure.signature !== KILLED || kills === KILLS_MAX) return failed(failure, answer);
+    onKilled();
+  }
 }
 
 export function failureOf(outcome: CaseOutcome, property: string): Failure | null {
@@ -77,7 +93,7 @@ function runFailure(answer: CaseAnswer | Loss): Failure | null {
   if (answer.kind === 'timeout') {
     return {
       kind: 'fail',
-      signature: `${RUN}/timeout`,
+      signature: TIMEOUT,
       message: `the kernel did not return within ${answer.ms / 1000} s and was killed`,
     };
   }

@@ -80,7 +80,7 @@ function stopOf(progress: Progress, interrupt: AbortSignal): PoolResult['stopped
 }
 
 /** Stored cases are judged by everything, generated ones by what their name chooses. */
-function namesFor(
+export function namesFor(
   { origin, case: c }: PlannedCase,
   { properties: names, always }: Pick<PoolOptions, 'properties' | 'always'>,
 ): readonly string[] | null {

@@ -2,7 +2,8 @@
 //
 // A kernel runs synchronously, so that while it runs this process hears nothing; the supervisor's
 // deadline is what ends a kernel that hangs. If the supervisor itself is gone nobody would, so a
-// thread of its own looks for the parent every second and ends the process when it has changed.
+// thread of its own looks for the parent every second and ends the process, with the group that it
+// leads, when it has changed.
 
 import { Worker } from 'node:worker_threads';
 import { properties } from '../../properties/index.js';
@@ -74,11 +75,11 @@ function send(message: FromWorker): void {
 export function endWithParent(): void {
   const watch = `
     const parent = process.ppid;
+    const end = (pid) => { try { process.kill(pid, 'SIGKILL'); } catch {} };
     setInterval(() => {
-      if (process.ppid !== parent) {
-        try { process.kill(-process.pid, 'SIGKILL'); } catch {}
-        process.kill(process.pid, 'SIGKILL');
-      }
+      if (process.ppid === parent) return;
+      end(-process.pid);
+      end(process.pid);
     }, 1000);`;
   new Worker(watch, { eval: true }).unref();
 }

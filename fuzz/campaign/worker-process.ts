@@ -4,12 +4,17 @@
 // it died (by which signal), or it was silent until the deadline and was killed. The case is on
 // disk before the process gets it. `close` is awaited rather than `exit`, because only then has the
 // last of its messages and of its error output arrived.
+//
+// A worker leads a process group of its own, and it ends with all that it has started. Limits on
+// memory, processes and output are watched from outside, so that no kernel has to keep them itself:
+// one that breaks a limit is killed and its case is a crash with that cause.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type Case, canonicalJson } from '../../properties/case.js';
 import type { Capabilities, Device } from '../../properties/kernel.js';
 import type { KernelListing } from '../kernels/open.js';
+import { COOKIE, killTree, offerToOomKiller, usageOf } from './process-tree.js';
 import type { FromWorker, NamedVerdict, ToWorker } from './protocol.js';
 import type { Workdir } from './workdir.js';
 
@@ -17,6 +22,25 @@ import type { Workdir } from './workdir.js';
 const OPEN_DEADLINE_MS = 300_000;
 /** Of what a dying kernel wrote to its error output, the end is kept. */
 const STDERR_BYTES_MAX = 4096;
+/** How often the limits are looked at while a case runs. */
+const WATCH_MS = 100;
+/** After its exit, how long a worker's pipes may stay open (somebody else may hold them). */
+const CLOSE_MS = 1_000;
+
+export interface WorkerLimits {
+  /** Of the worker and all that it started; null: no limit but the machine's. */
+  readonly memoryBytes: number | null;
+  readonly processes: number;
+  /** Of error output during one case. */
+  readonly outputBytes: number;
+}
+
+/** More than any well-behaved kernel needs, little enough for a machine to bear. */
+export const DEFAULT_LIMITS: WorkerLimits = {
+  memoryBytes: null,
+  processes: 64,
+  outputBytes: 16 * 1024 * 1024,
+};
 
 const WORKER_PATH = fileURLToPath(new URL('./worker.js', import.meta.url));
 
@@ -30,6 +54,7 @@ export interface WorkerOptions {
   readonly slot: number;
   /** Another program that speaks the protocol; for tests. */
   readonly workerPath?: string;
+  readonly limits?: WorkerLimits | undefined;
 }
 
 export interface Hello {
@@ -44,7 +69,7 @@ export type OpenWorkerResult =
 export type CaseAnswer =
   | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: string | null }
   | { kind: 'broken'; message: string; stack: string }
-  /** cause: "SIGSEGV" or "exit-134"; the process is gone. */
+  /** cause: "SIGSEGV", "exit-134" or the limit that was broken; the process is gone. */
   | { kind: 'crash'; cause: string; detail: string }
   | { kind: 'timeout'; ms: number };
 
@@ -53,25 +78,41 @@ type Reply =
   | { kind: 'closed'; cause: string; detail: string }
   | { kind: 'silent' };
 
+type StartOptions = Pick<WorkerOptions, 'workdir' | 'slot' | 'workerPath' | 'limits'>;
+
+let started = 0;
+
 export class WorkerProcess {
   private stderr = '';
+  private outputBytes = 0;
   private nextId = 0;
   private closed: { cause: string } | null = null;
   private deliver: ((reply: Reply) => void) | null = null;
+  /** The limit that the process broke, or "ours": killed from here for another reason. */
+  private killedFor: string | null = null;
+  private whenClosed: (() => void) | null = null;
+  private readonly limits: WorkerLimits;
 
   private constructor(
     private readonly child: ChildProcess,
-    private readonly options: Pick<WorkerOptions, 'workdir' | 'slot'>,
+    private readonly cookie: string,
+    private readonly options: StartOptions,
   ) {
+    this.limits = options.limits ?? DEFAULT_LIMITS;
+    if (child.pid !== undefined) offerToOomKiller(child.pid);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr = (this.stderr + text).slice(-STDERR_BYTES_MAX);
+      this.outputBytes += text.length;
+      if (this.outputBytes > this.limits.outputBytes) this.killFor('output-limit');
     });
     child.on('message', (message: FromWorker) => this.settle({ kind: 'message', message }));
     child.on('error', (error) => this.end(`spawn (${error.message})`));
-    child.on('close', (code, signal) => {
-      this.killGroup(); // whatever it started and left behind
-      this.end(signal ?? `exit-${code}`);
+    child.on('exit', (code, signal) => {
+      // What it started may hold its pipes, and must not outlive it.
+      if (child.pid !== undefined) killTree(child.pid, this.cookie);
+      setTimeout(() => this.end(signal ?? `exit-${code}`), CLOSE_MS).unref();
     });
+    child.on('close', (code, signal) => this.end(signal ?? `exit-${code}`));
   }
 
   /** Starts a process and lets it open the kernel. */
@@ -105,16 +146,20 @@ export class WorkerProcess {
       : [];
   }
 
-  private static start(
-    options: Pick<WorkerOptions, 'workdir' | 'slot' | 'workerPath'>,
-  ): WorkerProcess {
+  private static start(options: StartOptions): WorkerProcess {
+    const cookie = `${process.pid}-${started++}`;
     const child = fork(options.workerPath ?? WORKER_PATH, [], {
       serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // A group of its own: what a kernel starts (exec:) is ended with it.
       detached: true,
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: { ...process.env, [COOKIE]: cookie },
     });
-    return new WorkerProcess(child, options);
+    return new WorkerProcess(child, cookie, options);
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
   }
 
   /** Runs one case. After a crash, a timeout or a device error the process must be replaced. */
@@ -126,7 +171,10 @@ export class WorkerProcess {
     const { workdir, slot } = this.options;
     workdir.writePending(slot, canonicalJson(c));
     const id = this.nextId++;
+    this.outputBytes = 0;
+    const watch = setInterval(() => this.watch(), WATCH_MS);
     const reply = await this.ask({ kind: 'judge', id, case: c, properties }, deadlineMs);
+    clearInterval(watch);
     if (reply.kind === 'silent') await this.kill();
     workdir.removePending(slot);
     if (reply.kind === 'silent') return { kind: 'timeout', ms: deadlineMs };
@@ -146,20 +194,29 @@ export class WorkerProcess {
     throw new Error(`a worker answered "${message.kind}" to a case`);
   }
 
-  /** Ends the process, by its own id, and waits until it is gone. */
+  /** Ends the process and all that it started, and waits until it is gone. */
   async kill(): Promise<void> {
     if (this.closed !== null) return;
-    const gone = new Promise((resolve) => this.child.once('close', resolve));
-    this.killGroup();
+    const gone = new Promise<void>((resolve) => {
+      this.whenClosed = resolve;
+    });
+    this.killFor('ours');
     await gone;
   }
 
-  private killGroup(): void {
-    try {
-      if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL');
-    } catch {
-      this.child.kill('SIGKILL'); // it leads no group, or is gone
-    }
+  private killFor(reason: string): void {
+    this.killedFor ??= reason;
+    if (this.child.pid === undefined) return;
+    killTree(this.child.pid, this.cookie);
+    this.child.kill('SIGKILL');
+  }
+
+  private watch(): void {
+    const { memoryBytes, processes } = this.limits;
+    if (this.closed !== null || this.child.pid === undefined) return;
+    const usage = usageOf(this.child.pid, this.cookie);
+    if (usage.processes > processes) this.killFor('process-limit');
+    else if (memoryBytes !== null && usage.bytes > memoryBytes) this.killFor('memory-limit');
   }
 
   private ask(message: ToWorker, deadlineMs: number): Promise<Reply> {
@@ -182,7 +239,9 @@ export class WorkerProcess {
   }
 
   private end(cause: string): void {
-    this.closed ??= { cause };
+    const limit = this.killedFor === 'ours' ? null : this.killedFor;
+    this.closed ??= { cause: limit ?? cause };
+    this.whenClosed?.();
     this.settle(this.closedReply(this.closed.cause));
   }
 

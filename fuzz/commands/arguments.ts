@@ -13,16 +13,23 @@ import { Workdir } from '../campaign/workdir.js';
 /** A mistake of the user: the sentence is printed and the exit code is 2. */
 export class UsageError extends Error {}
 
-const UNIT_SECONDS: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 };
+const UNIT_SECONDS: Readonly<Record<string, number>> = {
+  '': 1,
+  s: 1,
+  m: 60,
+  h: 3600,
+  d: 24 * 3600,
+};
 /** setTimeout takes at most 2^31 - 1 ms. */
 const SECONDS_MAX = 24 * 3600;
 
-/** "90", "90s", "5m" or "8h" in seconds. */
-export function parseSeconds(option: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text);
+/** "90", "90s", "5m", "8h" or "2d" in seconds. */
+export function parseSeconds(option: string, text: string, max = SECONDS_MAX): number {
+  const match = /^(\d+(?:\.\d+)?)([smhd]?)$/.exec(text);
   const seconds = match === null ? Number.NaN : Number(match[1]) * UNIT_SECONDS[match[2]];
-  if (!(seconds > 0 && seconds <= SECONDS_MAX)) {
-    throw new UsageError(`${option}: "${text}" is not a time such as 90s, 5m or 8h, at most 24h`);
+  if (!(seconds > 0 && seconds <= max)) {
+    const most = `at most ${max / 3600}h`;
+    throw new UsageError(`${option}: "${text}" is not a time such as 90s, 5m or 8h, ${most}`);
   }
   return seconds;
 }

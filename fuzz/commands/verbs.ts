@@ -3,6 +3,7 @@
 
 import { benchVerb } from './bench.verb.js';
 import { doctorVerb } from './doctor.verb.js';
+import { fuzzVerb } from './fuzz.verb.js';
 import { kernelsVerb } from './kernels.verb.js';
 import { replayVerb } from './replay.verb.js';
 import { shrinkVerb } from './shrink.verb.js';
@@ -12,6 +13,7 @@ import { verifyVerb } from './verify.verb.js';
 
 export const verbs: readonly DefineVerb[] = [
   verifyVerb,
+  fuzzVerb,
   replayVerb,
   shrinkVerb,
   benchVerb,
