@@ -55,6 +55,7 @@ export function writeCampaignFinding(shrunk: ShrunkGroup, context: FindingContex
     original: { hash: first.hash, origin: first.origin, seed: context.seed, index: first.index },
     shrink: { steps: result.steps, tries: result.tries, smallest: result.smallest },
     worst: result.failure.worst ?? null,
+    source: result.failure.source ?? null,
     device: context.device,
     commit: context.commit,
     firstSeen: now,

@@ -23,7 +23,7 @@ import { join } from 'node:path';
 import type { Case } from '../../properties/case.js';
 import { coverageCells } from '../../properties/index.js';
 import type { Device } from '../../properties/kernel.js';
-import type { Worst } from '../../properties/property.js';
+import type { SourceLine, Worst } from '../../properties/property.js';
 import { numberOrText } from './finding.js';
 import type { PlannedCase } from './plan.js';
 import type { NamedVerdict } from './protocol.js';
@@ -56,6 +56,7 @@ export interface JournaledFailure {
   readonly signature: string;
   readonly message: string;
   readonly worst?: Worst;
+  readonly source?: SourceLine;
 }
 
 export interface CaseLine {
@@ -190,9 +191,9 @@ export function failuresOf(verdicts: readonly NamedVerdict[]): JournaledFailure[
   const failures = new Map<string, JournaledFailure>();
   for (const { property, verdict } of verdicts) {
     if (verdict.kind !== 'fail' || failures.has(verdict.signature)) continue;
-    const { signature, message, worst } = verdict;
+    const { kind: _, message, ...failure } = verdict;
     const short = message.slice(0, MESSAGE_LENGTH_MAX);
-    failures.set(signature, { property, signature, message: short, ...(worst && { worst }) });
+    failures.set(verdict.signature, { property, ...failure, message: short });
   }
   return [...failures.values()];
 }

@@ -119,7 +119,7 @@ async function optionsFrom(flags: FuzzFlags): Promise<Omit<FuzzOptions, 'events'
     caseDeadlineMs: 1000 * parseSeconds('--deadline', flags.deadline),
     shrinkMs: 1000 * parseSeconds('--shrink-time', flags.shrinkTime),
     limits: { ...DEFAULT_LIMITS, memoryBytes: memoryFrom(flags.memory, workers) },
-    replayCommand: (path, kernel) => replayCommand(path, kernel, flags.twin),
+    replayCommand: (path, kernel) => replayCommand(path, kernel, flags),
     interrupt: interruptSignal(),
   };
 }
