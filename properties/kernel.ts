@@ -56,6 +56,13 @@ export interface Capabilities {
   readonly lse?: boolean;
   /** true: where two codes are equally near, the kernel may store either. */
   readonly eitherTie?: boolean;
+  /**
+   * true: the kernel attends over the values as the format's own dequantiser rounds them; else over
+   * what codes and parameters say, without a rounding beyond `precision`.
+   */
+  readonly roundedValues?: boolean;
+  /** true: queries are quantised too, and handed back as they are used (Stored.query). */
+  readonly quantizesQuery?: boolean;
   /** Largest number of tokens of one request. */
   readonly tokensMax: number;
   /** Largest number of query heads that share a KV head. */

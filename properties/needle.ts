@@ -70,6 +70,12 @@ function judgeRound(judgement: Judgement, { inputs, positions }: Planted): Verdi
   const observation = judgement.observe(inputs);
   if (observation.kind === 'failed') return observation.verdict;
   const observed = observation.value;
+  if (positions.some((at, row) => at !== -1 && observed.bound.guarded[row] === 1)) {
+    return {
+      kind: 'unsupported',
+      reason: 'scores this large have no bound in the precision declared',
+    };
+  }
   const lost = lostKey(judgement, observed, positions);
   if (lost !== null) return { kind: 'fail', signature: 'needle/cache', message: lost };
   const { run, bound } = observed;

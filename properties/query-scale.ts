@@ -49,6 +49,9 @@ export const queryScale: Property = {
     if (change === null) {
       return { kind: 'unsupported', reason: 'no power of two scales these queries exactly' };
     }
+    if (judgement.kernel.capabilities.quantizesQuery === true) {
+      return { kind: 'unsupported', reason: 'the kernel quantises its queries' };
+    }
     const { q, softmaxScale } = change;
     const options = { ...c.options, softmaxScale };
     const second = judgement.run({ ...inputs, q }, {}, { ...c, options });

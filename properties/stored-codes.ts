@@ -3,18 +3,17 @@
 // values are those of the spec within the roundings of a dequantiser; queries that the kernel
 // quantised are near the queries.
 //
-// Where a kernel declares `eitherTie`, a code may differ from the spec's if it lies equally near to
-// the value (a reciprocal in place of a division, the other way at a half).
+// Where a kernel declares `eitherTie`, a code may be that of a value a few ulps away (a reciprocal in
+// place of a division, the other way at a half).
 
 import { u16 } from '../reference/arithmetic.js';
 import { f64Array, f64FromF16 } from '../reference/format.js';
 import { headTensor, specOf } from '../reference/formats/case-scheme.js';
-import {
-  type Codes,
-  type FormatSpec,
-  groupIndex,
-  type HeadTensor,
-  type TensorName,
+import type {
+  Codes,
+  FormatSpec,
+  HeadTensor,
+  TensorName,
 } from '../reference/formats/format-spec.js';
 import { numberTypes } from '../reference/number-type.js';
 import { firstTokens, headRows } from '../reference/problem.js';
@@ -22,8 +21,8 @@ import type { Ran } from './kernel.js';
 import type { Judgement, Verdict } from './property.js';
 import { quantizedTokens, storedRows } from './stored.js';
 
-/** Distances that differ by less are equal: some roundings in binary32 of a few hundred codes. */
-const NEARLY = 2 ** -14;
+/** Relative: a few roundings in binary32. */
+const NUDGE = 2 ** -21;
 /**
  * Of a query that a kernel quantises to 8 bits, relative to the largest of its row: half a step
  * (1 / 254) and the rounding of the scale to fp16.
@@ -40,16 +39,31 @@ function sameNumber(a: number, b: number): boolean {
   return a === b || (Number.isNaN(a) && Number.isNaN(b));
 }
 
-/** Whether both codes lie equally near to x, so that either may be stored. */
-function isTie(spec: FormatSpec, t: HeadTensor, x: number, element: number, a: Codes, b: Codes) {
+/** Codes of a group whose scale is 0 say nothing: all of them mean the zero. */
+function hasMeaning(spec: FormatSpec, t: HeadTensor, { scales }: Codes, element: number): boolean {
   const [token, channel] = [Math.floor(element / t.headSize), element % t.headSize];
   const group = groupIndex(spec.axisOf[t.tensor], t, token, channel);
-  const scale = numberTypes[spec.scaleType].decode(b.scales[group]);
-  const zero = spec.zeroType ? numberTypes[spec.zeroType].decode(b.zeros[group]) : 0;
-  const distance = (codes: Codes) =>
-    Math.abs(spec.exactCode(t, codes.codes[element], scale, zero) - x);
-  // Codes are made with the scale before its rounding, which moves both codes the same way.
-  return distance(a) - distance(b) <= NEARLY * Math.abs(scale) + 2 * u16 * Math.abs(x);
+  return numberTypes[spec.scaleType].decode(scales[group]) !== 0;
+}
+
+/**
+ * The first of some elements whose code is not the spec's for its value or for its value moved by
+ * some ulps of binary32, or -1. Only formats that quantise f32 have such values.
+ */
+function firstUntied(
+  spec: FormatSpec,
+  t: HeadTensor,
+  x: Float64Array,
+  found: Codes,
+  differing: readonly number[],
+): number {
+  if (!spec.inputs.includes('f32')) return differing[0];
+  const moved = [1 - NUDGE, 1 + NUDGE].map((factor) => {
+    const other = x.slice();
+    for (const i of differing) other[i] = Math.fround(x[i] * factor);
+    return spec.quantize({ ...t, input: 'f32' }, other).codes;
+  });
+  return differing.find((i) => moved.every((codes) => codes[i] !== found.codes[i])) ?? -1;
 }
 
 function compareCodes(
@@ -72,10 +86,11 @@ function compareCodes(
     const [f, r] = [found[kind][at], required[kind][at]].map((bits) => decode(bits));
     return fail(`${t.tensor}-${kind}`, `cache (${place}) ${t.tensor}-${kind}[${at}]`, f, r);
   }
-  const at = required.codes.findIndex(
-    (code, i) =>
-      code !== found.codes[i] && !(eitherTie && isTie(spec, t, x[i], i, found, required)),
+  const differing = [...required.codes.keys()].filter(
+    (i) => required.codes[i] !== found.codes[i] && hasMeaning(spec, t, required, i),
   );
+  if (differing.length === 0) return null;
+  const at = eitherTie ? firstUntied(spec, t, x, found, differing) : differing[0];
   if (at === -1) return null;
   const where = `cache (${place}) ${t.tensor}-codes[${at}], of the value ${x[at]}`;
   return fail(`${t.tensor}-codes`, where, found.codes[at], required.codes[at]);

@@ -1,7 +1,7 @@
 // Stored: the caches of kernels with a layout of their own, as rows of numbers to attend over.
 //
 // Best first: the cache in the layout of the format's spec is unpacked and means what the spec says
-// (exactly, without the kernel's roundings); dequantised values are taken as the kernel gives them;
+// (exactly, or with the roundings of the format's own dequantiser where the kernel declares them); dequantised values are taken as the kernel gives them;
 // without either, the spec quantises the inputs and attention is judged end to end. Tokens beyond
 // the last whole block are the inputs themselves.
 
@@ -72,7 +72,7 @@ export function storedRows(
     packed === undefined
       ? spec.quantize(t, rows.subarray(0, count * headSize))
       : spec.unpack(t, packed);
-  rows.set(spec.exact(t, codes));
+  rows.set(capabilities.roundedValues ? spec.dequantize(t, codes) : spec.exact(t, codes));
   return rows;
 }
 

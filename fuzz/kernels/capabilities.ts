@@ -142,6 +142,8 @@ function ofValues(c: Fields): Partial<Capabilities> {
     ...read('tokensMultiple', count),
     ...read('lse', flag),
     ...read('eitherTie', flag),
+    ...read('quantizesQuery', flag),
+    ...read('roundedValues', flag),
   };
 }
 

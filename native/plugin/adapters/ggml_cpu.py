@@ -187,4 +187,5 @@ PRECISION = {"operands": "f16" if KIND == "f16" else "f32", "scores": "f32", "we
              "rescaleTokens": 1}
 kvproof.serve("ggml flash_attn_ext " + KIND,
               kvproof.capabilities(FORMATS, precision=PRECISION, lse=False, eitherTie=True,
+                                   quantizesQuery=KIND != "f16",
                                    tiles=[8, 16, 32, 64, 256]), run)
