@@ -3,17 +3,18 @@
 // values are those of the spec within the roundings of a dequantiser; queries that the kernel
 // quantised are near the queries.
 //
-// Where a kernel declares `eitherTie`, a code may be that of a value a few ulps away (a reciprocal in
-// place of a division, the other way at a half).
+// Where a kernel declares `eitherTie`, a code may be that of a value a few ulps away (a reciprocal
+// in place of a division, the other way at a half).
 
 import { u16 } from '../reference/arithmetic.js';
 import { f64Array, f64FromF16 } from '../reference/format.js';
 import { headTensor, specOf } from '../reference/formats/case-scheme.js';
-import type {
-  Codes,
-  FormatSpec,
-  HeadTensor,
-  TensorName,
+import {
+  type Codes,
+  type FormatSpec,
+  groupIndex,
+  type HeadTensor,
+  type TensorName,
 } from '../reference/formats/format-spec.js';
 import { numberTypes } from '../reference/number-type.js';
 import { firstTokens, headRows } from '../reference/problem.js';

@@ -1,9 +1,10 @@
 // Stored: the caches of kernels with a layout of their own, as rows of numbers to attend over.
 //
 // Best first: the cache in the layout of the format's spec is unpacked and means what the spec says
-// (exactly, or with the roundings of the format's own dequantiser where the kernel declares them); dequantised values are taken as the kernel gives them;
-// without either, the spec quantises the inputs and attention is judged end to end. Tokens beyond
-// the last whole block are the inputs themselves.
+// (exactly, or with the roundings of the format's own dequantiser where the kernel declares them);
+// dequantised values are taken as the kernel gives them; without either, the spec quantises the
+// inputs and attention is judged end to end. Tokens beyond the last whole block are the inputs
+// themselves.
 
 import type { HeadCache } from '../reference/cache.js';
 import { boundDense, usualPrecision } from '../reference/dense-bound.js';
