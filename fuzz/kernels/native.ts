@@ -65,6 +65,8 @@ export interface NativeOptions {
   readonly schedule?: Schedule;
   /** Keys and values are read back. */
   readonly dequantize?: boolean;
+  /** Decode runs so often, and what comes back has decodeSeconds. */
+  readonly decodes?: number;
 }
 
 interface NativeDescription {
@@ -85,6 +87,11 @@ interface NativeFailure {
   readonly reports: readonly EmulatorReport[];
 }
 
+/** decodeSeconds, of all decodes: CPU time if emulated, else time on the wall; if asked for. */
+interface TimedRan extends Ran {
+  readonly decodeSeconds?: number;
+}
+
 /** What kvproof.node exports. Every function throws an Error for a wrong argument. */
 export interface Addon {
   open(
@@ -98,7 +105,7 @@ export interface Addon {
     problem: NativeProblem,
     inputs: NativeInputs,
     options: NativeOptions,
-  ): Ran | NativeFailure;
+  ): TimedRan | NativeFailure;
   close(handle: number): void;
 }
 
@@ -151,7 +158,7 @@ export function openNative(target: NativeTarget): OpenResult {
   };
 }
 
-class NativeKernel implements Kernel {
+export class NativeKernel implements Kernel {
   constructor(
     readonly uri: string,
     readonly device: Device,
@@ -176,6 +183,14 @@ class NativeKernel implements Kernel {
       return this.capabilities.emulated ? result : { ...result, scheduleHash: '' };
     }
     return { kind: result.kind, reason: reasonWithReport(result) };
+  }
+
+  /** Seconds that one decode of a case takes, as the mean of so many. Throws if it cannot run. */
+  decodeSeconds(c: Case, inputs: Inputs, decodes: number): number {
+    const problem = nativeProblem(c, c.options.splits);
+    const result = this.addon.run(this.handle, problem, inputs, { poison: 0xff, decodes });
+    if (result.kind !== 'ran') throw new Error(`${this.uri}: ${reasonWithReport(result)}`);
+    return (result.decodeSeconds ?? Number.NaN) / decodes;
   }
 
   close(): void {

@@ -129,6 +129,7 @@ Napi::Value outcome_value(Napi::Env env, const RunOutcome& outcome) {
     object.Set("vValues", typed_array<uint16_t>(env, outcome.v_values));
   }
   object.Set("scheduleHash", hex16(outcome.schedule_hash));
+  if (outcome.timed) object.Set("decodeSeconds", outcome.decode_seconds);
   return object;
 }
 

@@ -306,6 +306,9 @@ RunOptions options_argument(const Napi::Value& value) {
   if (!dequantize.IsUndefined()) {
     options.dequantize = flag_argument(dequantize, "options.dequantize");
   }
+  if (!object.Get("decodes").IsUndefined()) {
+    options.decodes = field32(object, "options", "decodes", 1, 1000000);
+  }
   return options;
 }
 

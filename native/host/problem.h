@@ -128,6 +128,7 @@ struct RunOptions {
   uint8_t poison = 0xFF;    // byte that fills everything a kernel has to write
   Schedule schedule;        // used by emulated kernels only
   bool dequantize = false;  // reads keys and values back
+  uint32_t decodes = 0;     // decode runs so often and is timed; 0: once, not timed
 };
 
 }  // namespace kvproof

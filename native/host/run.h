@@ -60,6 +60,9 @@ struct RunOutcome {
   std::vector<Violation> violations;
   std::vector<Report> reports;  // emulated kernels only, also after a failure
   uint64_t schedule_hash = 0;
+  // Of all decodes: CPU time of this thread for an emulated kernel, else the clock on the wall.
+  double decode_seconds = 0;
+  bool timed = false;
 };
 
 RunOutcome run(const Library& library, const Problem& problem, const Inputs& inputs,
