@@ -6,6 +6,7 @@
 // environment broke.
 
 import type { Case } from '../../properties/case.js';
+import { failedRun, type OutputError } from '../../properties/output-error.js';
 import {
   type CaseAnswer,
   type Hello,
@@ -50,6 +51,34 @@ export class Lane {
     properties: readonly string[] | null,
     deadlineMs: number,
   ): Promise<CaseAnswer | Loss> {
+    const ready = await this.ready();
+    if (ready.kind === 'lost') return ready;
+    const answer = await ready.worker.judge(c, properties, deadlineMs);
+    if (answer.kind === 'judged' ? answer.deviceError !== null : answer.kind !== 'broken') {
+      await this.close();
+    }
+    return answer;
+  }
+
+  /** How far the output is from the right one; null: the kernel does not support the case. */
+  async measure(c: Case, deadlineMs: number): Promise<OutputError | null> {
+    const ready = await this.ready();
+    if (ready.kind === 'lost') return failedRun(c);
+    const error = await ready.worker.measure(c, deadlineMs);
+    if (error !== 'lost') return error;
+    await this.close();
+    return failedRun(c);
+  }
+
+  /** Ends the process; the next case gets a fresh one. */
+  async close(): Promise<void> {
+    const { worker } = this;
+    this.worker = null;
+    await worker?.kill();
+  }
+
+  /** The live process, or a fresh one. */
+  private async ready(): Promise<{ kind: 'ready'; worker: WorkerProcess } | Loss> {
     if (this.worker === null) {
       const opened = await WorkerProcess.open(this.options);
       if (opened.kind === 'error') {
@@ -58,17 +87,6 @@ export class Lane {
       }
       this.worker = opened.worker;
     }
-    const answer = await this.worker.judge(c, properties, deadlineMs);
-    if (answer.kind === 'judged' ? answer.deviceError !== null : answer.kind !== 'broken') {
-      await this.close();
-    }
-    return answer;
-  }
-
-  /** Ends the process; the next case gets a fresh one. */
-  async close(): Promise<void> {
-    const { worker } = this;
-    this.worker = null;
-    await worker?.kill();
+    return { kind: 'ready', worker: this.worker };
   }
 }

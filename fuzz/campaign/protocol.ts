@@ -6,6 +6,7 @@
 
 import type { Case } from '../../properties/case.js';
 import type { Capabilities, Device } from '../../properties/kernel.js';
+import type { OutputError } from '../../properties/output-error.js';
 import type { Verdict } from '../../properties/property.js';
 import type { KernelListing } from '../kernels/open.js';
 
@@ -14,6 +15,8 @@ export type ToWorker =
   | { kind: 'open'; uri: string; checked: boolean; twin: string | undefined }
   /** properties: names of those to judge, in the order of the catalogue; null: all. */
   | { kind: 'judge'; id: number; case: Case; properties: readonly string[] | null }
+  /** How far the output is from the right one, for the rules of other projects. */
+  | { kind: 'measure'; id: number; case: Case }
   | { kind: 'list' };
 
 export interface NamedVerdict {
@@ -30,4 +33,6 @@ export type FromWorker =
   | { kind: 'died'; id: number; cause: string; detail: string }
   /** Not the kernel's fault: an exception in this project, or data that is missing. */
   | { kind: 'broken'; id: number; message: string; stack: string }
+  /** null: the kernel does not support the case. */
+  | { kind: 'measured'; id: number; error: OutputError | null }
   | { kind: 'listing'; kernels: KernelListing[] };

@@ -6,9 +6,11 @@
 // leads, when it has changed.
 
 import { Worker } from 'node:worker_threads';
+import type { Case } from '../../properties/case.js';
 import { properties } from '../../properties/index.js';
 import type { Kernel } from '../../properties/kernel.js';
-import type { TensorSource } from '../../properties/materialize.js';
+import { materialize, type TensorSource } from '../../properties/materialize.js';
+import { type OutputError, outputErrorOf } from '../../properties/output-error.js';
 import type { Property } from '../../properties/property.js';
 import { twinOf } from '../../properties/twin.js';
 import type { KernelListing, OpenResult } from '../kernels/open.js';
@@ -43,8 +45,12 @@ export function serve(kernels: Kernels): void {
       } else {
         send({ kind: 'not-opened', exitCode: opened.exitCode, message: opened.message });
       }
+    } else if (kernel === null) {
+      throw new Error('a case came before the kernel was opened');
+    } else if (message.kind === 'measure') {
+      const error = measured(kernel, message.case, kernels.source);
+      send({ kind: 'measured', id: message.id, error });
     } else {
-      if (kernel === null) throw new Error('a case came before the kernel was opened');
       const names = message.properties;
       const chosen = known.filter((p) => names === null || names.includes(p.name));
       const result = judgeCase(kernel, message.case, kernels.source, chosen);
@@ -66,6 +72,12 @@ function openSafely(
     const text = error instanceof Error ? error.message.split('\n')[0] : String(error);
     return { kind: 'error', exitCode: 3, message: `${uri}: cannot be opened (${text})` };
   }
+}
+
+function measured(kernel: Kernel, c: Case, source: TensorSource): OutputError | null {
+  const inputs = materialize(c, source);
+  if (inputs.kind === 'error') throw new Error(inputs.message);
+  return outputErrorOf(kernel, c, inputs.inputs);
 }
 
 function send(message: FromWorker): void {

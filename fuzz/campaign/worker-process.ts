@@ -13,6 +13,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type Case, canonicalJson } from '../../properties/case.js';
 import type { Capabilities, Device } from '../../properties/kernel.js';
+import type { OutputError } from '../../properties/output-error.js';
 import type { KernelListing } from '../kernels/open.js';
 import { COOKIE, killTree, offerToOomKiller, usageOf } from './process-tree.js';
 import type { FromWorker, NamedVerdict, ToWorker } from './protocol.js';
@@ -192,6 +193,14 @@ export class WorkerProcess {
       return { kind: 'broken', message: message.message, stack: message.stack };
     }
     throw new Error(`a worker answered "${message.kind}" to a case`);
+  }
+
+  /** 'lost': no answer; the process must be replaced. */
+  async measure(c: Case, deadlineMs: number): Promise<OutputError | null | 'lost'> {
+    const reply = await this.ask({ kind: 'measure', id: this.nextId++, case: c }, deadlineMs);
+    if (reply.kind !== 'message') return 'lost';
+    if (reply.message.kind === 'measured') return reply.message.error;
+    throw new Error(`a worker answered "${reply.message.kind}" to a measurement`);
   }
 
   /** Ends the process and all that it started, and waits until it is gone. */

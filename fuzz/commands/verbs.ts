@@ -6,6 +6,7 @@ import { doctorVerb } from './doctor.verb.js';
 import { fuzzVerb } from './fuzz.verb.js';
 import { kernelsVerb } from './kernels.verb.js';
 import { replayVerb } from './replay.verb.js';
+import { scoreVerb } from './score.verb.js';
 import { shrinkVerb } from './shrink.verb.js';
 import { studyVerb } from './study.verb.js';
 import type { DefineVerb } from './verb.js';
@@ -16,6 +17,7 @@ export const verbs: readonly DefineVerb[] = [
   fuzzVerb,
   replayVerb,
   shrinkVerb,
+  scoreVerb,
   benchVerb,
   studyVerb,
   kernelsVerb,

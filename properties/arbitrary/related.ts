@@ -10,14 +10,42 @@ import { LIMITS } from '../parse-case.js';
 import type { Recipe } from '../recipe.js';
 import type { ProblemSpace } from './problem.js';
 
-/** One draw in so many is deep. */
-const DEEP_ONE_IN = 32;
+/** Requests of a crowd: beside powers of two, which tables, warps and grids are made for. */
+const CROWDS = [31, 32, 33, 34, 63, 64, 65, 96, 97, 128, 129];
+/** What the requests of a crowd hold: mostly a part of a window, sometimes a record. */
+const CROWD_TOKENS = [0, 1, 2, 5, 31, 127, 128, 129, 130];
 /** Times the largest tile: what a block works through before every buffer was used again. */
 const DEPTHS = [2, 3, 4, 5, 8];
 
-export function related(random: fc.Random, c: Case, space: ProblemSpace): Case {
+/** `rareOneIn`: one draw in so many is deep, and one is a crowd. */
+export function related(
+  random: fc.Random,
+  c: Case,
+  space: ProblemSpace,
+  rareOneIn: number,
+): Case {
   const changed = lossless(random, fromOneModel(c));
-  return deep(random, changed, space) ?? splitAtRecords(random, changed);
+  switch (random.nextInt(0, rareOneIn - 1)) {
+    case 0:
+      return deep(random, changed, space);
+    case 1:
+      return crowd(random, changed, space);
+    default:
+      return splitAtRecords(random, changed);
+  }
+}
+
+/** Many short requests, with one KV head and a query head or two. */
+function crowd(random: fc.Random, c: Case, space: ProblemSpace): Case {
+  const pick = (from: readonly number[]) => from[random.nextInt(0, from.length - 1)];
+  const few = [pick(CROWD_TOKENS), pick(CROWD_TOKENS)];
+  const tokens = Array.from({ length: pick(CROWDS) }, () =>
+    Math.min(pick(few), space.tokensMax),
+  );
+  const queryHeads = random.nextInt(1, Math.min(2, space.ratioMax));
+  const splits = random.nextInt(0, 3);
+  const problem = { ...c.problem, tokens, queryHeads, kvHeads: 1 };
+  return { ...c, problem, options: { ...c.options, splits } };
 }
 
 /**
@@ -25,8 +53,7 @@ export function related(random: fc.Random, c: Case, space: ProblemSpace): Case {
  * uses in turn (slots of a ring, phases of a barrier); one or two query heads, to stay in the
  * budget.
  */
-function deep(random: fc.Random, c: Case, space: ProblemSpace): Case | null {
-  if (random.nextInt(0, DEEP_ONE_IN - 1) !== 0) return null;
+function deep(random: fc.Random, c: Case, space: ProblemSpace): Case {
   const { headSize } = c.problem;
   const largest = Math.max(recordTokens, ...space.tiles);
   const depth = DEPTHS[random.nextInt(0, DEPTHS.length - 1)];
@@ -34,7 +61,7 @@ function deep(random: fc.Random, c: Case, space: ProblemSpace): Case | null {
   const pairsMax = Math.floor(space.multiplyAddsMax / (2 * headSize));
   const length = Math.min(tokens, space.tokensMax, pairsMax);
   const queryHeads = 2 * length <= pairsMax ? random.nextInt(1, Math.min(2, space.ratioMax)) : 1;
-  const problem = { tokens: [length], queryHeads, kvHeads: 1, headSize };
+  const problem = { ...c.problem, tokens: [length], queryHeads, kvHeads: 1 };
   return { ...c, problem, options: { ...c.options, splits: random.nextInt(1, 2) } };
 }
 
