@@ -7,8 +7,8 @@
 // infinity, are no error (equal_nan). Only the output is looked at: none of these projects looks at
 // codes, memory or schedules in the tests whose rules these are.
 
-import { readCache } from '../reference/cache.js';
-import { f64FromF16 } from '../reference/format.js';
+import { type ElementType, elementValues } from '../reference/format.js';
+import { elementType } from '../reference/problem.js';
 import { type Case, caseHash } from './case.js';
 import { halfAttention } from './half-attention.js';
 import { FIRST_POISON } from './judgement.js';
@@ -47,23 +47,28 @@ export function outputErrorOf(kernel: Kernel, c: Case, inputs: Inputs): OutputEr
   const reference = new ReferenceKernel();
   if (reference.supports(c) !== null) return null;
   const right = reference.run(c, inputs, { poison: FIRST_POISON });
+  const { kValues: k, vValues: v } = right;
+  if (k === undefined || v === undefined)
+    throw new Error('the reference gave no rows of its cache');
   if (ran.kind !== 'ran' || ran.output.length !== right.output.length) return failedRun(c);
-  const { problem, scheme, options } = c;
-  const heads = readCache(problem, scheme, right.cache, right.kResidual, right.vResidual);
-  const half = halfAttention(problem, options.softmaxScale, inputs.q, heads);
-  return { case: caseHash(c), ran: true, ...compare(ran.output, right.output, half) };
+  const { problem, options } = c;
+  const half = halfAttention(problem, options.softmaxScale, { q: inputs.q, k, v });
+  const error = compare(elementType(problem), ran.output, right.output, half);
+  return { case: caseHash(c), ran: true, ...error };
 }
 
 function compare(
+  type: ElementType,
   found: Uint16Array,
   right: Uint16Array,
   half: Float64Array,
 ): Omit<OutputError, 'case' | 'ran'> {
   const sums = { relative: 0, absolute: 0, meanAbsolute: 0, meanSquare: 0, halfAbsolute: 0 };
+  const values = elementValues(type);
   let close = 0;
   for (let i = 0; i < right.length; i++) {
-    const expected = f64FromF16(right[i]);
-    const error = difference(f64FromF16(found[i]), expected);
+    const expected = values[right[i]];
+    const error = difference(values[found[i]], expected);
     const relative = error / (1 + Math.abs(expected));
     // An infinite error on an infinite element is no quotient.
     const scaled = Number.isNaN(relative) ? error : relative;

@@ -18,6 +18,8 @@ import { drawAt, type Seed } from '../campaign/seed.js';
 
 /** About 1,000 pairs of a token and a query head: 10 ms a run on the emulator. */
 const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 520, requestsMax: 4, kvHeadsMax: 3 } as const;
+/** Of the full draws, so that a ring turns and a table of requests overflows within seconds. */
+const RARE_ONE_IN = 5;
 /** Cases among which the small ones are three in four; later they are one in two. */
 const OPENING = 64;
 /** Beyond any number of cases that a score runs: the two kinds of draws never share a stream. */
@@ -33,7 +35,7 @@ export class HuntPlan {
     private readonly seed: Seed,
   ) {
     this.small = caseArbitrary(capabilities, { ...CASE_SPACE, ...SMALL });
-    this.full = caseArbitrary(capabilities, CASE_SPACE);
+    this.full = caseArbitrary(capabilities, { ...CASE_SPACE, rareOneIn: RARE_ONE_IN });
     this.fixed = [...seedCases(), ...realCases(capabilities)];
   }
 

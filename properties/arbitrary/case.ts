@@ -23,6 +23,8 @@ export interface CaseSpace {
   readonly tokensMax: number;
   /** Of the one request of a deep case (related.ts). */
   readonly deepTokensMax: number;
+  /** One draw in so many is deep, and one a crowd of requests (related.ts). */
+  readonly rareOneIn: number;
   readonly kvHeadsMax: number;
   readonly codeLm: boolean;
   readonly nonFinite: boolean;
@@ -37,6 +39,7 @@ export const defaultSpace: CaseSpace = {
   requestsMax: 8,
   tokensMax: 2048,
   deepTokensMax: 8192,
+  rareOneIn: 32,
   kvHeadsMax: 8,
   codeLm: false,
   nonFinite: false,
@@ -138,7 +141,7 @@ class Drawn extends fc.Arbitrary<Case> {
   constructor(
     private readonly problem: ProblemSpace,
     private readonly capabilities: Capabilities,
-    private readonly recipes: RecipeSpace,
+    private readonly recipes: RecipeSpace & Pick<CaseSpace, 'rareOneIn'>,
     private readonly deepSpace: ProblemSpace,
   ) {
     super();
@@ -148,7 +151,10 @@ class Drawn extends fc.Arbitrary<Case> {
     const { problem, capabilities, recipes } = this;
     const thin = drawSwarm(random);
     const drawn = records(problem, capabilities.formats, recipes, thin).generate(random, bias);
-    const whole = inMultiples(related(random, drawn.value, this.deepSpace), capabilities);
+    const whole = inMultiples(
+      related(random, drawn.value, this.deepSpace, recipes.rareOneIn),
+      capabilities,
+    );
     return new fc.Value(affordable(whole), undefined);
   }
 

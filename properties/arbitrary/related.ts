@@ -4,6 +4,7 @@
 
 import type fc from 'fast-check';
 import { packedTokens } from '../../reference/cache.js';
+import { queryTokenCount } from '../../reference/problem.js';
 import { recordTokens } from '../../reference/scheme.js';
 import type { Case } from '../case.js';
 import { LIMITS } from '../parse-case.js';
@@ -18,12 +19,7 @@ const CROWD_TOKENS = [0, 1, 2, 5, 31, 127, 128, 129, 130];
 const DEPTHS = [2, 3, 4, 5, 8];
 
 /** `rareOneIn`: one draw in so many is deep, and one is a crowd. */
-export function related(
-  random: fc.Random,
-  c: Case,
-  space: ProblemSpace,
-  rareOneIn: number,
-): Case {
+export function related(random: fc.Random, c: Case, space: ProblemSpace, rareOneIn: number): Case {
   const changed = lossless(random, fromOneModel(c));
   switch (random.nextInt(0, rareOneIn - 1)) {
     case 0:
@@ -39,9 +35,7 @@ export function related(
 function crowd(random: fc.Random, c: Case, space: ProblemSpace): Case {
   const pick = (from: readonly number[]) => from[random.nextInt(0, from.length - 1)];
   const few = [pick(CROWD_TOKENS), pick(CROWD_TOKENS)];
-  const tokens = Array.from({ length: pick(CROWDS) }, () =>
-    Math.min(pick(few), space.tokensMax),
-  );
+  const tokens = Array.from({ length: pick(CROWDS) }, () => Math.min(pick(few), space.tokensMax));
   const queryHeads = random.nextInt(1, Math.min(2, space.ratioMax));
   const splits = random.nextInt(0, 3);
   const problem = { ...c.problem, tokens, queryHeads, kvHeads: 1 };
@@ -58,7 +52,7 @@ function deep(random: fc.Random, c: Case, space: ProblemSpace): Case {
   const largest = Math.max(recordTokens, ...space.tiles);
   const depth = DEPTHS[random.nextInt(0, DEPTHS.length - 1)];
   const tokens = depth * largest + random.nextInt(-1, 1) * random.nextInt(0, recordTokens);
-  const pairsMax = Math.floor(space.multiplyAddsMax / (2 * headSize));
+  const pairsMax = Math.floor(space.multiplyAddsMax / (2 * headSize * queryTokenCount(c.problem)));
   const length = Math.min(tokens, space.tokensMax, pairsMax);
   const queryHeads = 2 * length <= pairsMax ? random.nextInt(1, Math.min(2, space.ratioMax)) : 1;
   const problem = { ...c.problem, tokens: [length], queryHeads, kvHeads: 1 };
