@@ -1,5 +1,5 @@
 // Half-precision attention as a framework computes it without a fused kernel: every matrix product
-// sums in float32 or better and is rounded to 16 bits, the softmax is rounded, and so is the result.
+// sums in float32 or better and is rounded to 16 bits, so is the softmax, and so is the result.
 // FlashAttention's tests take the error of this computation as the measure of their own. It is a
 // yardstick for other projects' rules and judges nothing here.
 

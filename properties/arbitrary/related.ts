@@ -6,13 +6,13 @@ import type fc from 'fast-check';
 import { packedTokens } from '../../reference/cache.js';
 import { queryTokenCount } from '../../reference/problem.js';
 import { recordTokens } from '../../reference/scheme.js';
-import type { Case } from '../case.js';
+import { type Case, multiplyAdds } from '../case.js';
 import { LIMITS } from '../parse-case.js';
 import type { Recipe } from '../recipe.js';
 import type { ProblemSpace } from './problem.js';
 
 /** Requests of a crowd: beside powers of two, which tables, warps and grids are made for. */
-const CROWDS = [31, 32, 33, 34, 63, 64, 65, 96, 97, 128, 129];
+export const CROWDS = [31, 32, 33, 34, 63, 64, 65, 96, 97, 128, 129];
 /** What the requests of a crowd hold: mostly a part of a window, sometimes a record. */
 const CROWD_TOKENS = [0, 1, 2, 5, 31, 127, 128, 129, 130];
 /** Times the largest tile: what a block works through before every buffer was used again. */
@@ -31,7 +31,7 @@ export function related(random: fc.Random, c: Case, space: ProblemSpace, rareOne
   }
 }
 
-/** Many short requests, with one KV head and a query head or two. */
+/** Many short requests, with one KV head and a query head or two; the case as it is if too dear. */
 function crowd(random: fc.Random, c: Case, space: ProblemSpace): Case {
   const pick = (from: readonly number[]) => from[random.nextInt(0, from.length - 1)];
   const few = [pick(CROWD_TOKENS), pick(CROWD_TOKENS)];
@@ -39,6 +39,7 @@ function crowd(random: fc.Random, c: Case, space: ProblemSpace): Case {
   const queryHeads = random.nextInt(1, Math.min(2, space.ratioMax));
   const splits = random.nextInt(0, 3);
   const problem = { ...c.problem, tokens, queryHeads, kvHeads: 1 };
+  if (multiplyAdds(problem) > space.multiplyAddsMax) return c;
   return { ...c, problem, options: { ...c.options, splits } };
 }
 
