@@ -109,4 +109,23 @@ const kvp_memory* platform_memory() {
 
 const kvp_emulator* platform_emulator() { return nullptr; }
 
+// Looks at the first and the last byte. What the runtime does not know is host memory.
+const char* platform_address_error(const void* address, uint64_t bytes) {
+  int current = 0;
+  if (cudaGetDevice(&current) != cudaSuccess) return nullptr;  // the launch will say it
+  for (uint64_t offset : {uint64_t{0}, bytes - 1}) {
+    cudaPointerAttributes at;
+    const cudaError_t e =
+        cudaPointerGetAttributes(&at, static_cast<const uint8_t*>(address) + offset);
+    if (e != cudaSuccess) {
+      cudaGetLastError();  // not sticky: a wrong argument is no failure of the device
+      return "are not known to the device";
+    }
+    if (at.type == cudaMemoryTypeManaged) continue;
+    if (at.type != cudaMemoryTypeDevice) return "are not memory of the device";
+    if (at.device != current) return "are memory of another device";
+  }
+  return nullptr;
+}
+
 }  // namespace kvproof

@@ -81,8 +81,9 @@ dev::Status launch_decode_async(const DecodeArguments& args, uint32_t bits, uint
                                 void* stream);
 dev::Status launch_combine(const DecodeArguments& args, void* stream);
 dev::Status launch_quantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
-// The plain version: one thread for each column, codes as bytes in shared memory, packed at the
-// end.
+dev::Status launch_append(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
+dev::Status launch_dequantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
+// The plain version: one thread for each group, codes as bytes in shared memory, packed at the end.
 dev::Status launch_quantize_plain(const kvp_problem& problem, const kvp_buffers& buffers,
                                   void* stream);
 

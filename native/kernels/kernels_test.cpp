@@ -300,14 +300,14 @@ inline void test_refusals() {
   };
   static const int64_t negative[] = {-1}, endless[] = {1 << 25};
   const Refusal refusals[] = {
-      {"problem.bits: 3 is not 4 or 2", KVP_UNSUPPORTED, [](auto& p) { p.bits = 3; }},
+      {"problem.bits: 3 is not 2, 4 or 8", KVP_UNSUPPORTED, [](auto& p) { p.bits = 3; }},
       {"problem.group: 96 is not 128, 64 or 32", KVP_UNSUPPORTED, [](auto& p) { p.group = 96; }},
       {"problem.head_size: 64 is not 128", KVP_UNSUPPORTED, [](auto& p) { p.head_size = 64; }},
       {"problem.query_heads: 5 is not a multiple of problem.kv_heads 2", KVP_INVALID,
        [](auto& p) { p.query_heads = 5; }},
       {"problem.query_heads: 65 for each KV head, at most 64", KVP_UNSUPPORTED,
        [](auto& p) { p.query_heads = 130; }},
-      {"problem.format: \"kivi\" is not \"bitdecoding\"", KVP_UNSUPPORTED,
+      {"problem.format: \"kivi\" is not \"bitdecoding\" or \"fp16\"", KVP_UNSUPPORTED,
        [](auto& p) { p.format = "kivi"; }},
       {"problem.k_axis: 1, only 0 (channel) is implemented", KVP_UNSUPPORTED,
        [](auto& p) { p.k_axis = 1; }},

@@ -7,5 +7,7 @@ namespace kvproof {
 
 const kvp_memory* platform_memory();
 const kvp_emulator* platform_emulator();  // null on a GPU
+// Why a kernel cannot use these bytes, as the end of a sentence, or null.
+const char* platform_address_error(const void* address, uint64_t bytes);
 
 }  // namespace kvproof

@@ -30,6 +30,14 @@ namespace kvproof {
 constexpr int record_tokens = 128;  // tokens of a record
 constexpr int head_size_max = 256;
 
+// Which 32-bit word of a matrix of codes: row tile, word of the lane (0 .. lane_words - 1), lane.
+// Up to four words of a lane are adjacent: one load. A row tile has lane_words * 32 words.
+constexpr int lane_word_index(int lane_words, int row_tile, int word, int lane) {
+  const int unit_words = lane_words < 4 ? lane_words : 4;
+  const int unit = row_tile * (lane_words / unit_words) + word / unit_words;
+  return (unit * 32 + lane) * unit_words + word % unit_words;
+}
+
 // A matrix of codes of BITS bits (2, 4, 8): fragments of 16 rows and 16 columns (row tile, step).
 // Element (row, column) of a fragment sits in lane g * 4 + c, register a (0..3), half h (0..1) with
 //   row = 16 tile + g + 8 (a & 1),  column = 16 step + 2 c + h + 8 (a >> 1).
@@ -44,10 +52,8 @@ struct CodeMatrix {
   static constexpr int lane_words = steps * BITS / 4;
   static constexpr int unit_words = lane_words < 4 ? lane_words : 4;
 
-  // Which 32-bit word of the matrix: row tile, word of the lane (0..lane_words-1), lane.
   static constexpr int word_index(int row_tile, int word, int lane) {
-    const int unit = row_tile * (lane_words / unit_words) + word / unit_words;
-    return (unit * 32 + lane) * unit_words + word % unit_words;
+    return lane_word_index(lane_words, row_tile, word, lane);
   }
   // The word of a lane that holds register a of a step: 4 bits have a word a step, 2 bits a word
   // for two, 8 bits two words a step.
@@ -56,9 +62,7 @@ struct CodeMatrix {
   }
   // Where the code of (step, register a, half h) sits in its word: the lowest bit.
   static constexpr int field_bit(int step, int a, int h) {
-    const int field = BITS == 8   ? 0
-                      : BITS == 4 ? (a >> 1) * 4
-                                  : (step & 1) * 4 + (a >> 1) * 2;
+    const int field = BITS == 8 ? 0 : BITS == 4 ? (a >> 1) * 4 : (step & 1) * 4 + (a >> 1) * 2;
     return field + (a & 1) * 8 + h * 16;
   }
   // A code at bits 4..7 of its byte counts 16 times as much as one at bits 0..3 (at 2 bits: 4 times
@@ -83,11 +87,14 @@ struct CodeMatrix {
 };
 
 // Where the parameters of a channel are, K per channel: the channels that a lane multiplies in a
-// step are adjacent. Scales first, zeros HEAD_SIZE further.
+// step are adjacent. Scales first, zeros head_size further.
+constexpr int k_parameter_index(int head_size, int channel) {
+  const int step = channel >> 4, r = channel & 15;
+  return (((r & 7) >> 1) * (head_size / 16) + step) * 4 + (r >> 3) * 2 + (r & 1);
+}
 template <int HEAD_SIZE>
 constexpr int k_parameter_index(int channel) {
-  const int step = channel >> 4, r = channel & 15;
-  return (((r & 7) >> 1) * (HEAD_SIZE / 16) + step) * 4 + (r >> 3) * 2 + (r & 1);
+  return k_parameter_index(HEAD_SIZE, channel);
 }
 
 // Sizes that depend on the group, in bytes. A group along channels is never longer than a head.

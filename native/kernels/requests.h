@@ -16,7 +16,8 @@ constexpr uint32_t requests_per_launch = 32;
 struct Request {
   int64_t first_token;  // in k and v of quantize
   uint32_t tokens;
-  uint32_t first_page;  // of the cache
+  uint32_t first_page;    // of a cache without a page table
+  uint32_t kept_records;  // the first ones, which this request does not write
 
   constexpr uint32_t records() const { return tokens / record_tokens; }
   constexpr uint32_t tail() const { return tokens % record_tokens; }  // in the residual window
@@ -28,14 +29,38 @@ struct RequestTable {
   Request row[requests_per_launch];
 };
 
+// (requests, stride), or null: the records of a request follow one another.
+struct PageTable {
+  const int32_t* entries;  // in device memory
+  uint32_t stride;
+
+  DEV_FN size_t page(const RequestTable& table, uint32_t row, uint32_t record) const {
+    if (entries == nullptr) return static_cast<size_t>(table.row[row].first_page) + record;
+    return static_cast<size_t>(entries[static_cast<size_t>(table.first + row) * stride + record]);
+  }
+};
+
+// Distances in elements, of (tokens, heads, head_size).
+struct Strides {
+  size_t token, head;
+};
+
+// As kvp_problem has them: 0 is dense.
+constexpr Strides strides_of(uint64_t token, uint64_t head, uint64_t heads, uint64_t head_size) {
+  const size_t head_stride = head != 0 ? head : head_size;
+  return {token != 0 ? token : heads * head_stride, head_stride};
+}
+
 // Calls launch(table) for one stretch of the batch after another until one fails.
 template <class Launch>
 dev::Status for_each_request_table(const kvp_problem& problem, const Launch& launch) {
-  Request next{0, 0, 0};
+  Request next{};
   for (uint32_t first = 0; first < problem.requests; first += requests_per_launch) {
     RequestTable table{first, 0, {}};
     for (uint32_t i = first; i < problem.requests && table.count < requests_per_launch; i++) {
       next.tokens = static_cast<uint32_t>(problem.tokens[i]);
+      next.kept_records =
+          problem.kept == nullptr ? 0 : static_cast<uint32_t>(problem.kept[i] / record_tokens);
       table.row[table.count++] = next;
       next.first_token += next.tokens;
       next.first_page += next.records();

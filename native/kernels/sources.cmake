@@ -2,14 +2,16 @@
 # Kernel sources: compiled by the host compiler for the emulator and by nvcc for GPUs, unchanged.
 set(KVPROOF_KERNEL_SOURCES
   kernels/quantize_pack.cu
+  kernels/quantize_plain.cu
   kernels/decode.cu
   kernels/decode_async.cu
   kernels/decode_bulk.cu
   kernels/decode_plain.cu
   kernels/combine.cu)
 # The kernel table: host code, the same on both sides.
-set(KVPROOF_TABLE_SOURCES kernels/kernel_table.cpp)
+set(KVPROOF_TABLE_SOURCES kernels/kernel_table.cpp kernels/problem_checks.cpp)
 # Memory of a CUDA device.
 set(KVPROOF_CUDA_SOURCES kernels/cuda_device.cu)
-# One executable, linked with the kernels and the emulator.
-set(KVPROOF_KERNELS_TESTS kernels/kernels_test.cpp)
+# Executables, linked with the kernels and the emulator.
+set(KVPROOF_KERNELS_TESTS kernels/kernels_test.cpp kernels/pack_test.cpp
+  kernels/problem_checks_test.cpp)
