@@ -69,6 +69,19 @@ describe('parseCapabilities', () => {
     expect(capabilities({ ...declared, ...more, formats })).toMatchObject({ ...more, formats });
   });
 
+  it('does not believe in functions that the table lacks, nor in appending without pages', () => {
+    for (const name of ['append', 'dequantize'] as const) {
+      const message = `capabilities.${name}: true found, a function of that name in the kernel table`;
+      const more = { ...declared, paged: true, [name]: true };
+      expect(read(more, { [name]: false })).toMatchObject({
+        message: expect.stringContaining(message),
+      });
+      expect(capabilities(more, { [name]: true })[name]).toBe(true);
+    }
+    const message = 'capabilities.paged: nothing found, true with append is required';
+    expect(read({ ...declared, append: true }, { append: true })).toMatchObject({ message });
+  });
+
   it('accepts a kernel that declares no arithmetic', () => {
     expect(capabilities({ ...declared, arithmetic: null }).arithmetic).toBeNull();
   });

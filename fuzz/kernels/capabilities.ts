@@ -23,6 +23,9 @@ export interface HostFacts {
   readonly sm: number;
   readonly emulated: boolean;
   readonly checked: boolean;
+  /** Functions that the table has; absent: the host cannot tell. */
+  readonly append?: boolean;
+  readonly dequantize?: boolean;
 }
 
 /** Thrown and caught in this file only: the way out of a nested check. */
@@ -67,8 +70,18 @@ function elementType(value: unknown, path: string): ElementType {
   return oneOf(value, path, ['fp16', 'bf16'] as const);
 }
 
+/** Declared, and there: a function that is missing, or a page table that append would need. */
+function backed(found: Record<string, boolean | number>, host: HostFacts): void {
+  for (const name of ['append', 'dequantize'] as const) {
+    if (found[name] === true && host[name] === false) {
+      fail(name, true, 'a function of that name in the kernel table');
+    }
+  }
+  if (found.append === true && found.paged !== true) fail('paged', found.paged, 'true with append');
+}
+
 /** What a library may promise or support beyond the first version of the interface. */
-function optional(c: Fields): Partial<Capabilities> {
+function optional(c: Fields, host: HostFacts): Partial<Capabilities> {
   const found: Record<string, boolean | number> = {};
   for (const name of ['batchInvariant', 'paged', 'append', 'dequantize', 'strided'] as const) {
     if (c[name] !== undefined) found[name] = flag(c[name], name);
@@ -76,6 +89,7 @@ function optional(c: Fields): Partial<Capabilities> {
   if (c.queryTokensMax !== undefined) {
     found.queryTokensMax = count(c.queryTokensMax, 'queryTokensMax');
   }
+  backed(found, host);
   return found;
 }
 
@@ -168,7 +182,7 @@ export function parseCapabilities(json: string, host: HostFacts): CapabilitiesRe
       arithmetic: arithmetic(c.arithmetic, host.sm),
       tiles: list(c.tiles, 'tiles', count),
       deterministic: flag(c.deterministic, 'deterministic'),
-      ...optional(c),
+      ...optional(c, host),
       emulated: host.emulated,
       checked: host.checked,
     };

@@ -3,9 +3,9 @@
 //
 // The addon (native/host) does the work: it loads the library, puts every buffer between redzones,
 // poisons what the kernel has to write, runs quantize, append, decode and dequantize, and compares.
-// Here are only its types and the translation between a Case and what the C interface calls a
-// problem. Nothing is loaded until a kernel is opened, so importing this file is safe without a
-// build.
+// Here are only its types; native-problem.ts has the translation of a Case into what the C
+// interface calls a problem. Nothing is loaded until a kernel is opened, so importing this file is
+// safe without a build.
 //
 // A kernel that crashes takes this process along. Only worker processes call openNative().
 
@@ -26,39 +26,17 @@ import type {
 } from '../../properties/kernel.js';
 import { BUILD_REMEDY, builtLibrary } from './built-library.js';
 import { parseCapabilities } from './capabilities.js';
+import {
+  type NativeInputs,
+  type NativeProblem,
+  nativeInputs,
+  nativeProblem,
+} from './native-problem.js';
 
 /** Exit code 2: the request is wrong; 3: the environment lacks something. */
 export type OpenResult =
   | { kind: 'kernel'; kernel: Kernel }
   | { kind: 'error'; exitCode: 2 | 3; message: string };
-
-/** kvp_problem in JavaScript; native/host/arguments.cpp says what is accepted. */
-export interface NativeProblem {
-  readonly format: string;
-  readonly kAxis: string;
-  readonly bits: number;
-  readonly group: number;
-  readonly queryHeads: number;
-  readonly kvHeads: number;
-  readonly headSize: number;
-  readonly tokens: readonly number[]; // (requests)
-  readonly splits: number;
-  readonly softmaxScale: number;
-  readonly queryTokens: number;
-  readonly type: 'fp16' | 'bf16';
-  /** Elements between the rows of q, k and v. */
-  readonly inputPadding: number;
-  /** Entries of a request in the page table; 0: no table. */
-  readonly pageTableStride: number;
-  readonly poolPages: number;
-  /** The last tokens of each request that come one a step; more than 0 requires a table. */
-  readonly appended: number;
-  /** (requests): leading tokens whose records other requests write. */
-  readonly kept?: readonly number[];
-}
-
-/** Inputs, and the page table where there is one: (requests, pageTableStride). */
-export type NativeInputs = Inputs & { readonly pageTable?: Int32Array };
 
 export interface NativeOptions {
   readonly poison: number;
@@ -175,8 +153,9 @@ export class NativeKernel implements Kernel {
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult {
     const problem = nativeProblem(c, options.splits ?? c.options.splits);
     const { poison, schedule } = options;
-    const result = this.addon.run(this.handle, problem, inputs, {
+    const result = this.addon.run(this.handle, problem, nativeInputs(c, inputs), {
       poison,
+      dequantize: this.capabilities.dequantize === true,
       ...(schedule === undefined ? {} : { schedule }),
     });
     if (result.kind === 'ran') {
@@ -188,7 +167,9 @@ export class NativeKernel implements Kernel {
   /** Seconds that one decode of a case takes, as the mean of so many. Throws if it cannot run. */
   decodeSeconds(c: Case, inputs: Inputs, decodes: number): number {
     const problem = nativeProblem(c, c.options.splits);
-    const result = this.addon.run(this.handle, problem, inputs, { poison: 0xff, decodes });
+    const result = this.addon.run(this.handle, problem, nativeInputs(c, inputs), {
+      ...{ poison: 0xff, decodes },
+    });
     if (result.kind !== 'ran') throw new Error(`${this.uri}: ${reasonWithReport(result)}`);
     return (result.decodeSeconds ?? Number.NaN) / decodes;
   }
@@ -203,16 +184,4 @@ function reasonWithReport({ reason, reports }: NativeFailure): string {
   const [first] = reports;
   if (first === undefined || reason.includes(first.text)) return reason;
   return `${reason} (${first.kind}: ${first.text})`;
-}
-
-function nativeProblem(c: Case, splits: number): NativeProblem {
-  const { format, kAxis, bits, group } = c.scheme;
-  const { tokens, queryHeads, kvHeads, headSize } = c.problem;
-  const { softmaxScale } = c.options;
-  return {
-    ...{ format, kAxis, bits, group, queryHeads, kvHeads, headSize, tokens, splits },
-    softmaxScale,
-    ...{ queryTokens: 1, type: 'fp16', inputPadding: 0, appended: 0 },
-    ...{ pageTableStride: 0, poolPages: 0 },
-  };
 }
