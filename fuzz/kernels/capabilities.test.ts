@@ -71,7 +71,7 @@ describe('parseCapabilities', () => {
 
   it('does not believe in functions that the table lacks, nor in appending without pages', () => {
     for (const name of ['append', 'dequantize'] as const) {
-      const message = `capabilities.${name}: true found, a function of that name in the kernel table`;
+      const message = `capabilities.${name}: true found, a function of that name in the kernel`;
       const more = { ...declared, paged: true, [name]: true };
       expect(read(more, { [name]: false })).toMatchObject({
         message: expect.stringContaining(message),
