@@ -188,6 +188,8 @@ export interface Kernel {
   readonly capabilities: Capabilities;
   /** null when the kernel can run the case, else one sentence that says why not. */
   supports(c: Case): string | null;
+  /** The kernel's own answer, where supports() is decided by its declaration before it is asked. */
+  ownAnswer?(c: Case): string | null;
   /** Synchronous: it runs in a child process that a deadline can end. */
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult;
   close(): void;

@@ -7,7 +7,7 @@ import type { Case } from './case.js';
 import type { Capabilities } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
 
-interface Beyond {
+export interface Beyond {
   /** A word for the signature. */
   readonly rule: string;
   /** What was asked, for the message. */
@@ -16,7 +16,7 @@ interface Beyond {
 }
 
 /** Cases that differ from `c` in one thing that is not declared. */
-function undeclared(c: Case, capabilities: Capabilities): Beyond[] {
+export function undeclaredCases(c: Case, capabilities: Capabilities): Beyond[] {
   const { formats, tokensMax, headsPerKvMax } = capabilities;
   const withScheme = (change: object) => ({
     ...c,
@@ -81,7 +81,7 @@ export const refusal: Property = {
 
   judge(judgement: Judgement): Verdict {
     const { kernel } = judgement;
-    const beyond = undeclared(judgement.case, kernel.capabilities);
+    const beyond = undeclaredCases(judgement.case, kernel.capabilities);
     for (const { rule, asked, case: c } of beyond) {
       if (kernel.supports(c) !== null) continue;
       const message = `supports: found null for ${asked}, required a reason to decline`;

@@ -40,6 +40,11 @@ class WatchedKernel implements Kernel {
     return this.kernel.supports(c);
   }
 
+  ownAnswer(c: Case): string | null {
+    const { kernel } = this;
+    return kernel.ownAnswer === undefined ? kernel.supports(c) : kernel.ownAnswer(c);
+  }
+
   run(...args: Parameters<Kernel['run']>): RunResult {
     const result = this.kernel.run(...args);
     if (result.kind === 'device-error') this.deviceError ??= result.reason;

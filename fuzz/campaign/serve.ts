@@ -7,6 +7,7 @@
 
 import { Worker } from 'node:worker_threads';
 import type { Case } from '../../properties/case.js';
+import { laws } from '../../properties/conformance.js';
 import { properties } from '../../properties/index.js';
 import type { Kernel } from '../../properties/kernel.js';
 import { materialize, type TensorSource } from '../../properties/materialize.js';
@@ -52,7 +53,9 @@ export function serve(kernels: Kernels): void {
       send({ kind: 'measured', id: message.id, error });
     } else {
       const names = message.properties;
-      const chosen = known.filter((p) => names === null || names.includes(p.name));
+      // Laws of conformance are judged where they are asked for by name only.
+      const chosen =
+        names === null ? known : [...known, ...laws].filter((p) => names.includes(p.name));
       const result = judgeCase(kernel, message.case, kernels.source, chosen);
       send({ ...result, id: message.id });
     }

@@ -17,7 +17,7 @@ export type DefineVerb = (program: Command, context: VerbContext) => void;
 /** For an option that may be repeated. */
 export const collected = (value: string, before: string[]) => [...before, value];
 
-const KERNEL = 'sim:sm_80, sim:sm_89, sim:sm_90, cuda:N, lib:PATH, ref: or mutant:ID';
+const KERNEL = 'sim:sm_80, sim:sm_89, sim:sm_90, cuda:N, lib:PATH, exec:COMMAND, ref: or mutant:ID';
 
 /** The options of every verb that runs cases on a kernel. */
 export function withRunOptions(command: Command): Command {

@@ -2,6 +2,7 @@
 // definition NAME.verb.ts and its code NAME.ts.
 
 import { benchVerb } from './bench.verb.js';
+import { conformVerb } from './conform.verb.js';
 import { doctorVerb } from './doctor.verb.js';
 import { fuzzVerb } from './fuzz.verb.js';
 import { kernelsVerb } from './kernels.verb.js';
@@ -20,6 +21,7 @@ export const verbs: readonly DefineVerb[] = [
   scoreVerb,
   benchVerb,
   studyVerb,
+  conformVerb,
   kernelsVerb,
   doctorVerb,
 ];

@@ -147,7 +147,11 @@ export class NativeKernel implements Kernel {
 
   supports(c: Case): string | null {
     const reason = undeclared(this.capabilities, c);
-    return reason ?? this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
+    return reason ?? this.ownAnswer(c);
+  }
+
+  ownAnswer(c: Case): string | null {
+    return this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
   }
 
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult {

@@ -192,7 +192,9 @@ def _send(stream, header, arrays=None):
     stream.flush()
 
 
-def _run(run, problem, tensors):
+def _run(run, reason, problem, tensors):
+    if reason is not None:
+        return {"ok": False, "kind": "unsupported", "reason": reason}, {}
     try:
         return {"ok": True}, run(problem, tensors["q"], tensors["k"], tensors["v"])
     except Exception as error:
@@ -211,16 +213,17 @@ def serve(name, declared, run, supports=None, device=None):
     while True:
         header, tensors = _receive(source)
         answer, arrays = {"id": header["id"]}, None
-        if header["op"] == "hello":
-            answer.update(version=1, name=name, device=device, capabilities=declared)
-        elif header["op"] == "supports":
+        if header["op"] != "hello":
             problem = Problem(header)
             reason = refusal(declared, problem)
             if reason is None and supports is not None:
                 reason = supports(problem)
+        if header["op"] == "hello":
+            answer.update(version=1, name=name, device=device, capabilities=declared)
+        elif header["op"] == "supports":
             answer.update(reason=reason)
         else:
-            result, arrays = _run(run, Problem(header), tensors)
+            result, arrays = _run(run, reason, problem, tensors)
             answer.update(result)
         _send(target, answer, arrays)
 
