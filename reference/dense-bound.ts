@@ -4,7 +4,8 @@
  * rows, cache.ts), of which nothing is known but the precision of each stage.
  *
  * The contract of a Precision, with u(f32) = 2^-24, u(f16) = 2^-11, u(bf16) = 2^-8:
- *   q, k, v are used as they are (f32) or rounded once to `operands`;
+ *   q, k, v are used as they are (f32) or rounded once to `operands`, which changes nothing where
+ *     they are values of that type; with `scaledOperands` q and k are scaled and rounded before;
  *   a score is a sum of headSize products in f32, in any order, each product or sum with at most
  *     2 u(f32) of what it adds up (a tensor core truncates), times the scale, and rounded at most
  *     twice to `scores`;
@@ -30,6 +31,8 @@ export type Rounding = 'f32' | 'f16' | 'bf16';
 
 export interface Precision {
   readonly operands: Rounding;
+  /** the softmax scale, or its root, is multiplied into q and k before their product */
+  readonly scaledOperands?: boolean;
   readonly scores: Rounding;
   readonly weights: Rounding;
   /** at least so many tokens lie between two rescales of a sum */
@@ -50,6 +53,21 @@ const unit: Readonly<Record<Rounding, number>> = { f32: u, f16: u16, bf16: 2 ** 
 const quantum: Readonly<Record<Rounding, number>> = { f32: 0, f16: 2 ** -25, bf16: 0 };
 /** Weights below the smallest f32, and exp2 of this reference. */
 const flushed = 2 ** -64;
+
+/** Relative error of an operand; none where its values are of the type that they are rounded to. */
+function operandError(p: Precision, x: Float64Array): number {
+  const { round } = numberTypes[p.operands];
+  return p.operands === 'f32' || x.every((value) => round(value) === value) ? 0 : unit[p.operands];
+}
+
+interface Operands {
+  readonly q: Float64Array;
+  readonly k: Float64Array;
+  readonly v: Float64Array;
+  /** relative errors of k and of v */
+  readonly kError: number;
+  readonly vError: number;
+}
 
 interface Row {
   readonly output: Float64Array;
@@ -86,13 +104,13 @@ function weightsOf(scores: Float64Array, errors: Float64Array, shared: number): 
 function scoresOf(
   p: Precision,
   scale: number,
-  q: Float64Array,
-  k: Float64Array,
+  { q, k, kError }: Operands,
 ): { scores: Float64Array; errors: Float64Array } {
   const size = q.length;
   const tokens = k.length / size;
-  const own = unit[p.operands];
-  const relative = (1 + own) ** 2 * (1 + (2 * size + 4) * u) - 1;
+  const scaling = p.scaledOperands ? unit[p.operands] : 0;
+  const rounded = (1 + operandError(p, q)) * (1 + kError) * (1 + scaling) ** 4;
+  const relative = rounded * (1 + (2 * size + 4) * u) - 1;
   const scores = new Float64Array(tokens);
   const errors = new Float64Array(tokens);
   for (let j = 0; j < tokens; j++) {
@@ -114,21 +132,16 @@ function scoresOf(
   return { scores, errors };
 }
 
-function boundRow(
-  p: Precision,
-  scale: number,
-  q: Float64Array,
-  k: Float64Array,
-  v: Float64Array,
-): Row {
+function boundRow(p: Precision, scale: number, operands: Operands): Row {
+  const { q, k, v, vError } = operands;
   const size = q.length;
   const tokens = k.length / size;
   const rescales = Math.ceil(tokens / p.rescaleTokens) + 3;
-  const { scores, errors } = scoresOf(p, scale, q, k);
+  const { scores, errors } = scoresOf(p, scale, operands);
   const w = weightsOf(scores, errors, (rescales + 2) * (ex2Error + 4 * u));
   const keep = 1 - w.total;
   const summed = (2 * tokens + 2 * rescales + 8) * u;
-  const relative = (1 + unit[p.weights]) * (1 + unit[p.operands]) * (1 + summed) - 1;
+  const relative = (1 + unit[p.weights]) * (1 + vError) * (1 + summed) - 1;
   const output = new Float64Array(size);
   const radius = new Float64Array(size);
   for (let j = 0; j < tokens; j++) {
@@ -207,6 +220,7 @@ export function boundDense(
   for (const [index, head] of heads.entries()) {
     const [k, v] = [allRows(head, keyRows), allRows(head, valueRows)];
     const finite = fits(precision, k, v);
+    const errors = { kError: operandError(precision, k), vError: operandError(precision, v) };
     for (let row = index * queries; row < (index + 1) * queries; row++) {
       if (head.tokens === 0) {
         result.lse[row] = Number.NEGATIVE_INFINITY;
@@ -214,7 +228,10 @@ export function boundDense(
       }
       const from = row * headSize;
       const own = q.subarray(from, from + headSize);
-      const bounded = finite && fits(precision, own) ? boundRow(precision, scale, own, k, v) : null;
+      const bounded =
+        finite && fits(precision, own)
+          ? boundRow(precision, scale, { q: own, k, v, ...errors })
+          : null;
       const found = bounded?.valid ? bounded : plainRow(scale, own, k, v);
       result.output.set(found.output, from);
       result.lse[row] = found.lse;

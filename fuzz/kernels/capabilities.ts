@@ -139,6 +139,9 @@ function precision(value: unknown): Precision {
   const p = fields(value, path);
   return {
     operands: oneOf(p.operands, `${path}.operands`, ROUNDINGS),
+    ...(p.scaledOperands === undefined
+      ? {}
+      : { scaledOperands: flag(p.scaledOperands, `${path}.scaledOperands`) }),
     scores: oneOf(p.scores, `${path}.scores`, ROUNDINGS),
     weights: oneOf(p.weights, `${path}.weights`, ROUNDINGS),
     rescaleTokens: count(p.rescaleTokens, `${path}.rescaleTokens`),

@@ -4,7 +4,8 @@
 // It declares no arithmetic: its operands are the exactly dequantised values and its sums are in
 // float64, but the types only know kernels. That means the widest bound, which it meets by far.
 
-import type { Kernel } from '../../properties/kernel.js';
+import type { Case } from '../../properties/case.js';
+import type { Inputs, Kernel, RunOptions, RunResult } from '../../properties/kernel.js';
 import { ReferenceKernel } from '../../properties/reference-kernel.js';
 import { recordTokens } from '../../reference/index.js';
 
@@ -13,5 +14,12 @@ const TOKENS_MAX = 1 << 21;
 
 export function openReference(): Kernel {
   const declared = { tokensMax: TOKENS_MAX, headsPerKvMax: 4096, tiles: [recordTokens] };
-  return new ReferenceKernel(null, declared);
+  const kernel = new ReferenceKernel(null, declared);
+  const { uri, device, capabilities } = kernel;
+  const supports = (c: Case) => kernel.supports(c);
+  const run = (c: Case, inputs: Inputs, options: RunOptions): RunResult => {
+    const reason = supports(c);
+    return reason === null ? kernel.run(c, inputs, options) : { kind: 'unsupported', reason };
+  };
+  return { uri, device, capabilities, supports, run, close() {} };
 }
