@@ -5,7 +5,8 @@
 //   ?FILE                          only while FILE does not exist; it is made by the first
 //                                  misbehaviour
 
-import { existsSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, writeFileSync, writeSync } from 'node:fs';
 import { codeLmSource } from '../../dist/fuzz/campaign/code-lm.js';
 import { serve } from '../../dist/fuzz/campaign/serve.js';
 import { openKernel } from '../../dist/fuzz/kernels/open.js';
@@ -21,8 +22,35 @@ const misbehave = {
     throw new Error('a bug of the binding');
   },
   'device-error': () => ({ kind: 'device-error', reason: 'an illegal memory access' }),
+  // Until the limit on memory ends it; the buffers are written to, else they take none.
+  memory: () => {
+    const kept = [];
+    for (;;) kept.push(Buffer.alloc(1 << 24, 1));
+  },
+  output: () => {
+    const text = 'all work and no play\n'.repeat(1000);
+    for (;;) {
+      try {
+        writeSync(2, text);
+      } catch {
+        // The pipe is full until the supervisor has read it.
+      }
+    }
+  },
+  // Bounded: no more than 300 sleepers, which end by themselves.
+  forks: () => {
+    for (let i = 0; i < 300; i++)
+      spawn('sleep', ['20'], { detached: i % 2 === 0, stdio: 'inherit' });
+    for (;;);
+  },
   refuse: () => ({ kind: 'refused', reason: 'no memory for the workspace' }),
 };
+
+/** A wrong answer: the first code of the cache has another bit. */
+function spoiled(result) {
+  if (result.kind === 'ran' && result.cache.length > 0) result.cache[0] ^= 1;
+  return result;
+}
 
 function open(uri, options) {
   const match = /^hostile:([a-z-]+)(?:@(\d+))?(?:\?(.*))?$/.exec(uri);
@@ -36,7 +64,8 @@ function open(uri, options) {
   const hostile = {
     uri,
     device: kernel.device,
-    capabilities: { ...kernel.capabilities, emulated: mode !== 'lost' },
+    // Short requests: these tests are about processes, and a case should cost little.
+    capabilities: { ...kernel.capabilities, tokensMax: 400, emulated: mode !== 'lost' },
     supports: (c) => kernel.supports(c),
     close: () => kernel.close(),
     run(c, inputs, runOptions) {
@@ -45,6 +74,7 @@ function open(uri, options) {
         return kernel.run(c, inputs, runOptions);
       }
       if (file !== undefined) writeFileSync(file, '');
+      if (mode === 'wrong') return spoiled(kernel.run(c, inputs, runOptions));
       const result = mode === 'lost' ? process.abort() : misbehave[mode]();
       // A signal that this process sent to itself arrives a moment later.
       while (result === true);

@@ -168,9 +168,18 @@ class SegmentState {
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** An escape of a control character in JSON, or the character itself. */
+const CONTROL_IN_JSON = /\\u00[0189][0-9a-f]|\\u007f|\\[bfnrt]|\p{Cc}/iu;
+
+/** A terminal obeys control characters: text that is shown holds none. */
+function withoutControls(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.replace(/\p{Cc}/gu, ' ') : value;
+}
+
 function parsed(text: string): Fields | undefined {
   try {
-    const json: unknown = JSON.parse(text);
+    const isPlain = !CONTROL_IN_JSON.test(text);
+    const json: unknown = isPlain ? JSON.parse(text) : JSON.parse(text, withoutControls);
     const isObject = typeof json === 'object' && json !== null && !Array.isArray(json);
     return isObject ? (json as Fields) : undefined;
   } catch {

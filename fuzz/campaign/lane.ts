@@ -10,6 +10,7 @@ import { failedRun, type OutputError } from '../../properties/output-error.js';
 import {
   type CaseAnswer,
   type Hello,
+  type OpenWorkerResult,
   type WorkerOptions,
   WorkerProcess,
 } from './worker-process.js';
@@ -32,7 +33,7 @@ export class Lane {
   ) {}
 
   static async open(options: WorkerOptions): Promise<OpenLaneResult> {
-    const opened = await WorkerProcess.open(options);
+    const opened = await openSteadily(options);
     if (opened.kind === 'error') return opened;
     return {
       kind: 'open',
@@ -80,7 +81,7 @@ export class Lane {
   /** The live process, or a fresh one. */
   private async ready(): Promise<{ kind: 'ready'; worker: WorkerProcess } | Loss> {
     if (this.worker === null) {
-      const opened = await WorkerProcess.open(this.options);
+      const opened = await openSteadily(this.options);
       if (opened.kind === 'error') {
         const exitCode = this.hello.capabilities.emulated ? 3 : 4;
         return { kind: 'lost', exitCode, message: opened.message };
@@ -88,5 +89,16 @@ export class Lane {
       this.worker = opened.worker;
     }
     return { kind: 'ready', worker: this.worker };
+  }
+}
+
+/** A process that is killed from outside while it opens a kernel says nothing about that. */
+const OPENINGS_MAX = 3;
+
+async function openSteadily(options: WorkerOptions): Promise<OpenWorkerResult> {
+  for (let attempt = 1; ; attempt++) {
+    const opened = await WorkerProcess.open(options);
+    const wasKilled = opened.kind === 'error' && opened.cause === 'SIGKILL';
+    if (!wasKilled || attempt === OPENINGS_MAX) return opened;
   }
 }

@@ -43,7 +43,7 @@ export const TIMEOUT = `${RUN}/timeout`;
 /** Nobody here sends it to a worker that runs a case. */
 const KILLED = `${RUN}/crash/SIGKILL`;
 /** Runs of a case before a SIGKILL from outside is held against it. */
-const KILLS_MAX = 3;
+const KILLS_MAX = 5;
 
 /**
  * One run without a second one: what shrinking asks of a candidate, and a campaign of every case.

@@ -65,7 +65,8 @@ export interface Hello {
 
 export type OpenWorkerResult =
   | { kind: 'open'; worker: WorkerProcess; hello: Hello }
-  | { kind: 'error'; exitCode: 2 | 3; message: string };
+  /** cause: how the process ended, if it did. */
+  | { kind: 'error'; exitCode: 2 | 3; message: string; cause?: string };
 
 export type CaseAnswer =
   | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: string | null }
@@ -134,7 +135,9 @@ export class WorkerProcess {
       reply.kind === 'closed'
         ? `the process ended with ${reply.cause}${reply.detail === '' ? '' : ` (${reply.detail})`}`
         : `nothing came back within ${OPEN_DEADLINE_MS / 1000} s`;
-    return { kind: 'error', exitCode: 3, message: `${options.uri}: cannot be opened, ${how}` };
+    const why = `${options.uri}: cannot be opened, ${how}`;
+    const ended = reply.kind === 'closed' ? { cause: reply.cause } : {};
+    return { kind: 'error', exitCode: 3, message: why, ...ended };
   }
 
   /** What can be opened, asked of a process of its own: looking may load the addon. */

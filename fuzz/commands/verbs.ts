@@ -6,9 +6,12 @@ import { conformVerb } from './conform.verb.js';
 import { doctorVerb } from './doctor.verb.js';
 import { fuzzVerb } from './fuzz.verb.js';
 import { kernelsVerb } from './kernels.verb.js';
+import { mergeVerb } from './merge.verb.js';
 import { replayVerb } from './replay.verb.js';
+import { reportVerb } from './report.verb.js';
 import { scoreVerb } from './score.verb.js';
 import { shrinkVerb } from './shrink.verb.js';
+import { statusVerb } from './status.verb.js';
 import { studyVerb } from './study.verb.js';
 import type { DefineVerb } from './verb.js';
 import { verifyVerb } from './verify.verb.js';
@@ -16,6 +19,9 @@ import { verifyVerb } from './verify.verb.js';
 export const verbs: readonly DefineVerb[] = [
   verifyVerb,
   fuzzVerb,
+  mergeVerb,
+  statusVerb,
+  reportVerb,
   replayVerb,
   shrinkVerb,
   scoreVerb,

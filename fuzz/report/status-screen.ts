@@ -92,16 +92,15 @@ export function screenLines(
 ): string[] {
   const { kernels, residualRisk, findings } = status;
   const head = [
-    `${pc.bold(`kvproof fuzz ${status.campaign}`)}  shard ${status.shard}` +
+    `${pc.bold(`kvproof campaign ${status.campaign}`)}  shard ${status.shard}` +
       (facts === null
         ? ''
         : `  seed ${facts.seed.slice(0, 12)}  ${count(facts.workers, 'worker')}`),
     ...(facts === null ? [] : [sessionLine(status, facts, now)]),
     '',
-    pc.dim('kernel        cases       cases/s  coverage cells         error/bound'),
-    ...kernels.map(kernelLine),
+    ...kernelTable(kernels),
     '',
-    `last find      ${lastFindText(status)}`,
+    lastFindText(status),
     `residual risk  a new failure in the next case: ${riskText(residualRisk.finding)}`,
     `               a new coverage cell:            ${riskText(residualRisk.cell)}`,
     ...(status.broken === 0
@@ -134,15 +133,21 @@ function findingLine({ state, signature, count: cases, kernel }: FindingStatus):
   return `  ${mark}${gap}  ${signature}  x${cases}  ${kernel}`;
 }
 
-function kernelLine(kernel: KernelStatus): string {
-  const { cases, casesPerSecond, coverage, largestRatio } = kernel;
-  return [
-    kernel.kernel.padEnd(12),
-    grouped(cases).padStart(9),
-    casesPerSecond.toFixed(1).padStart(9),
-    coverageText(coverage).padEnd(22),
+function kernelTable(kernels: readonly KernelStatus[]): string[] {
+  const rows = kernels.map(({ kernel, cases, casesPerSecond, coverage, largestRatio }) => [
+    kernel,
+    grouped(cases),
+    casesPerSecond.toFixed(1),
+    coverageText(coverage),
     largestRatio === null ? '-' : `${significant(largestRatio.ratio)} ${largestRatio.property}`,
-  ].join('  ');
+  ]);
+  const head = ['kernel', 'cases', 'cases/s', 'coverage cells', 'error/bound'];
+  const widths = head.map((title, i) =>
+    Math.max(title.length, ...rows.map((row) => row[i].length)),
+  );
+  const line = (row: readonly string[]) =>
+    row.map((cell, i) => (i === 1 || i === 2 ? cell.padStart(widths[i]) : cell.padEnd(widths[i])));
+  return [pc.dim(line(head).join('  ')), ...rows.map((row) => line(row).join('  '))];
 }
 
 function sessionLine(status: CampaignStatus, facts: ScreenFacts, now: number): string {
