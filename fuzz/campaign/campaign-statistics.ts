@@ -178,6 +178,7 @@ export class CampaignStatistics {
   /** The state that counts is that of the earliest case: whichever shard it ran on. */
   private addState(header: SegmentHeader, line: FindingLine): void {
     const finding = this.findingOf(header, line.property, line.signature, line.at);
+    if (finding.message === '') finding.message = line.message ?? '';
     const isStronger =
       finding.toldBy === null ||
       rank(line.state) > rank(finding.state) ||

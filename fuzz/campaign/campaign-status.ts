@@ -172,7 +172,7 @@ function findingStatus(seen: SeenFinding, { pathOf, replayOf }: StatusOptions): 
     state: seen.state,
     new: seen.state !== 'known',
     count: seen.count,
-    index: seen.index,
+    index: Number.isFinite(seen.index) ? seen.index : (seen.toldBy ?? 0),
     case: seen.hash,
     firstAt: seen.firstAt,
     lastAt: seen.lastAt,

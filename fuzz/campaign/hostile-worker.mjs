@@ -43,6 +43,8 @@ const misbehave = {
       spawn('sleep', ['20'], { detached: i % 2 === 0, stdio: 'inherit' });
     for (;;);
   },
+  // Takes the supervisor along, as a kernel does that brings the machine down.
+  'kill-parent': () => process.kill(process.ppid, 'SIGKILL'),
   refuse: () => ({ kind: 'refused', reason: 'no memory for the workspace' }),
 };
 

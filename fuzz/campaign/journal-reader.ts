@@ -231,13 +231,13 @@ function isEvent(value: unknown): value is 'killed-from-outside' | 'lost' | 'qua
 }
 
 function findingLineOf(json: Fields, index: number, at: number): JournalLine | null {
-  const { signature, property, state, file, link } = json;
+  const { signature, property, state, file, link, message } = json;
   const known = FINDING_STATES.find((name) => name === state);
   if (!isText(signature) || !isText(property) || known === undefined) return null;
   // A name, never a path: whoever reads the journal joins it to a folder of its own.
   if (file !== null && !(isText(file) && /^[a-z0-9-]+\.json$/.test(file))) return null;
-  const linked = isText(link) ? { link } : {};
-  return { kind: 'finding', signature, property, state: known, index, at, file, ...linked };
+  const more = { ...(isText(link) ? { link } : {}), ...(isText(message) ? { message } : {}) };
+  return { kind: 'finding', signature, property, state: known, index, at, file, ...more };
 }
 
 function caseLineOf(

@@ -106,6 +106,8 @@ export interface FindingLine {
   readonly file: string | null;
   /** Link of the ledger's entry, if it has one. */
   readonly link?: string;
+  /** Where no case tells it. */
+  readonly message?: string;
 }
 
 export interface EventLine {

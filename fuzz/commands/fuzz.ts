@@ -56,6 +56,9 @@ export interface FuzzFlags {
   deadline: string;
   shrinkTime: string;
   memory?: string;
+  queue?: string;
+  shards: string;
+  lease: string;
   json?: string | true;
 }
 
@@ -65,6 +68,8 @@ const FORTNIGHTS_SECONDS = 366 * 24 * 3600;
 export async function fuzz(flags: FuzzFlags): Promise<number> {
   const options = await optionsFrom(flags);
   const output = new Output(flags, options);
+  if (flags.queue !== undefined)
+    return viaQueue(flags.queue, flags, { ...options, events: output });
   const result = await runFuzz({ ...options, events: output });
   output.close();
   if (result.kind === 'error') {
@@ -76,6 +81,20 @@ export async function fuzz(flags: FuzzFlags): Promise<number> {
   const exitCode = exitCodeOf(result, status);
   output.end(result, status, exitCode);
   return exitCode;
+}
+
+async function viaQueue(url: string, flags: FuzzFlags, options: FuzzOptions): Promise<number> {
+  if (flags.runs === undefined) {
+    throw new UsageError(
+      '--queue: found no --runs, a number of cases that can be split is required',
+    );
+  }
+  const shards = parseCount('--shards', flags.shards, 100_000);
+  const leaseMs = 1000 * parseSeconds('--lease', flags.lease);
+  if (options.shard.count > 1)
+    throw new UsageError('--queue: hands out shards itself, without --shard');
+  const { fuzzQueue } = await import('./fuzz-queue.js');
+  return fuzzQueue({ ...options, url, shards, leaseMs }, flags.json === true);
 }
 
 /** 0 nothing found, 1 findings, 3 the campaign says nothing, 4 the device was lost. */
@@ -185,6 +204,7 @@ class Output {
     this.screen.begin({ seed: String(manifest.seed), workers, planned, before, startedAt, stopAt });
     this.text(...fuzzStartLines(started, this.options.folder));
     this.json('started', { planned, before, shard: manifest.shard });
+    this.close(); // of the shard before, with --queue
     this.timer = setInterval(() => this.json('status', this.statusNow()), STATUS_MS);
   }
 

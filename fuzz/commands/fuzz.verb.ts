@@ -26,6 +26,9 @@ export const fuzzVerb: DefineVerb = (program, { settle }) => {
     .option('--deadline <time>', 'for one case; a kernel that takes longer is killed', '60s')
     .option('--shrink-time <time>', 'for one finding', '30s')
     .option('--memory <size>', 'of one worker and all it starts, e.g. 4g (default: its share)')
+    .option('--queue <url>', 'shards come from this Redis (redis://HOST:PORT); needs --runs')
+    .option('--shards <n>', 'with --queue: parts of the campaign', '16')
+    .option('--lease <time>', 'with --queue: a machine that is silent so long is lost', '30s')
     .option('--json [file]', 'lines of JSON, to the standard output or to a file')
     .action(async (flags) => {
       const { fuzz } = await import('./fuzz.js');
