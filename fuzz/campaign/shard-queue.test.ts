@@ -1,5 +1,6 @@
 // Many machines on one queue, with a real redis-server: a machine that is killed loses nothing, a
-// shard that kills its machine twice is a finding, and what all of them did is the unsplit campaign.
+// shard that kills its machine twice is a finding, and what all of them did is the unsplit
+// campaign.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
