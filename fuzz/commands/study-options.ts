@@ -1,11 +1,9 @@
 // study-options.ts - values of the options of `kvproof study`, parsed once, with one sentence for
-// each mistake; and what every study does before and after it runs.
+// each mistake.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { headCommit, packageRoot } from '../campaign/package-root.js';
-import { tell } from '../report/writer.js';
-import type { PoolResult } from '../studies/study-pool.js';
 import { parseCount, UsageError } from './arguments.js';
 
 /** "a,b" as values of a list, in the order given and without repeats. */
@@ -56,15 +54,4 @@ export function modelFolder(path: string | undefined): string {
 export function ownCommit(version: string): string {
   const commit = headCommit(packageRoot());
   return commit === 'unknown' ? version : commit;
-}
-
-/** The exit code of a run that did not finish, after one sentence; null: it finished. */
-export function tellUnfinished(verb: string, result: PoolResult): number | null {
-  if (result.kind === 'finished') return null;
-  if (result.kind === 'interrupted') {
-    tell(`kvproof ${verb}: interrupted; --resume goes on from here`);
-    return 3;
-  }
-  tell(`kvproof ${verb}: ${result.message}`);
-  return result.exitCode;
 }

@@ -1,13 +1,12 @@
 // study.verb.ts - the options of `kvproof study ...`; study-*.ts do it.
 
 import type { Command } from 'commander';
-import type { DefineVerb } from './verb.js';
+import type { DefineVerb, VerbContext } from './verb.js';
 
 const KERNEL = 'ref:, sim:sm_80, sim:sm_89, sim:sm_90, cuda:N, lib:PATH or mutant:ID';
 
 function withStudyOptions(command: Command, name: string): Command {
   return command
-    .option('--kernel <uri>', KERNEL, 'ref:')
     .option('--quick', 'a part of the study that takes under three minutes on two cores', false)
     .option('--seed <seed>', 'a number or a git hash (default: the current commit)')
     .option('--workers <n>', 'processes (default: one for each core)')
@@ -17,10 +16,48 @@ function withStudyOptions(command: Command, name: string): Command {
     .option('--json <file>', `write the result as kvproof.study.${name}/1`);
 }
 
-export const studyVerb: DefineVerb = (program, { settle, version }) => {
+export const studyVerb: DefineVerb = (program, context) => {
   const study = program.command('study').description('accuracy against bit width');
+  accuracyVerb(study, context);
+  perplexityVerb(study, context);
+  withStudyOptions(study.command('allocation'), 'allocation')
+    .description('the best use of a budget of bits for K and V, with and without outlier handling')
+    .action(async (flags) => {
+      const { studyAllocation } = await import('./study-allocation.js');
+      context.settle(await studyAllocation(flags, context.version));
+    });
+  study
+    .command('figures <dir>')
+    .description('draw figures and page again from what a study stored in its --out')
+    .action(async (dir) => {
+      const { studyFigures } = await import('./study-figures.js');
+      context.settle(await studyFigures(dir));
+    });
+};
+
+function accuracyVerb(study: Command, { settle, version }: VerbContext): void {
+  withStudyOptions(study.command('accuracy'), 'accuracy')
+    .description('error of attention over a cache of few bits, and where it comes from')
+    .option('--kernel <uri>', KERNEL, 'ref:')
+    .option(
+      '--sections <list>',
+      'bits,distributions,rules,kept,lengths,formats,kernel (default: all)',
+    )
+    .option('--seeds <n>', 'repeats of every distribution (default 5, with --quick 2)')
+    .option('--k <file>', 'your own keys: FILE.npy or FILE.safetensors[:NAME]')
+    .option('--v <file>', 'your own values, shaped as --k: (heads, tokens, head size)')
+    .option('--q <file>', 'your own queries: (query heads, queries, head size)')
+    .option('--scale <x>', 'softmax scale for your tensors (default 1/sqrt(head size))')
+    .action(async (flags) => {
+      const { studyAccuracy } = await import('./study-accuracy.js');
+      settle(await studyAccuracy(flags, version));
+    });
+}
+
+function perplexityVerb(study: Command, { settle, version }: VerbContext): void {
   withStudyOptions(study.command('perplexity'), 'perplexity')
     .description('perplexity of a trained model whose KV cache has few bits')
+    .option('--kernel <uri>', KERNEL, 'ref:')
     .option('--axes <list>', 'axes of K: channel,token')
     .option('--groups <list>', 'elements that share a scale: 128,64,32')
     .option('--bits <list>', 'widths of K and V, such as 8/8,4/2')
@@ -30,4 +67,4 @@ export const studyVerb: DefineVerb = (program, { settle, version }) => {
       const { studyPerplexity } = await import('./study-perplexity.js');
       settle(await studyPerplexity(flags, version));
     });
-};
+}

@@ -1,5 +1,7 @@
 // study.ts - the tables of the studies for a terminal.
 
+import type { AccuracyRow } from '../studies/accuracy.js';
+import type { AllocationRow } from '../studies/allocation.js';
 import type { PerplexityTable } from '../studies/perplexity.js';
 
 /** Columns padded to the widest cell; text to the left, numbers to the right. */
@@ -37,4 +39,68 @@ export function perplexityLines(table: PerplexityTable, windows: number): string
     ...(unsupported.length === 0 ? [] : [`${unsupported.length} caches unsupported:`]),
     ...[...reasons].map((reason) => `  ${reason}`),
   ];
+}
+
+/** The rows that answer the question, section by section; all of them are in result.json. */
+export function accuracyLines(
+  rows: readonly AccuracyRow[],
+  unsupported: readonly { reason: string }[],
+): string[] {
+  const header = ['section', 'source', 'format', 'K', 'V', 'axis', 'group', 'tokens', 'part'];
+  const numbers = ['bits/value', 'rel. error', 'middle 80%', 'SQNR dB', 'top-1'];
+  const shown = rows.filter(
+    ({ section, part }) => part === 'both' || section === 'kernel' || section === 'bits',
+  );
+  const cells = shown
+    .slice(0, TERMINAL_ROWS)
+    .map((row) => [
+      row.section,
+      row.source,
+      row.format,
+      String(row.kBits),
+      String(row.vBits),
+      row.kAxis,
+      String(row.group),
+      String(row.tokens),
+      row.part,
+      row.bitsPerValue.toFixed(2),
+      scientific(row.relFro?.median),
+      row.relFro === null ? '-' : `${scientific(row.relFro.low)} .. ${scientific(row.relFro.high)}`,
+      row.sqnrDb === null ? '-' : row.sqnrDb.median.toFixed(1),
+      row.top1 === null ? '-' : row.top1.median.toFixed(3),
+    ]);
+  const reasons = new Set(unsupported.map(({ reason }) => reason));
+  return [
+    ...tableLines([...header, ...numbers], cells),
+    ...(shown.length > TERMINAL_ROWS ? [`... ${shown.length} rows, all in result.json`] : []),
+    ...[...reasons].map((reason) => `unsupported: ${reason}`),
+  ];
+}
+
+export function allocationLines(
+  budgets: readonly { budget: number; best: readonly AllocationRow[] }[],
+): string[] {
+  const header = ['budget', 'handling', 'K', 'axis', 'group', 'V', 'group', 'bits/value'];
+  const cells = budgets.flatMap(({ budget, best }) =>
+    best.map(({ handling, variant, bitsPerValue, relFro, predicted }) => [
+      String(budget),
+      handling,
+      String(variant.kBits),
+      variant.kAxis,
+      String(variant.group),
+      String(variant.vBits),
+      String(variant.vGroup),
+      bitsPerValue.toFixed(2),
+      scientific(relFro),
+      scientific(predicted),
+    ]),
+  );
+  return tableLines([...header, 'rel. error', 'predicted'], cells);
+}
+
+/** Rows of a table that are printed; a terminal is not where 400 rows are read. */
+const TERMINAL_ROWS = 60;
+
+function scientific(x: number | undefined): string {
+  return x === undefined ? '-' : x === 0 ? '0' : x.toExponential(2);
 }

@@ -25,6 +25,8 @@ export interface CacheVariant {
   readonly kAxis: Axis | 'tensor';
   /** 0: one scale for all that the axis has (formats only). */
   readonly group: number;
+  /** Of V; K has `group`. */
+  readonly vGroup: number;
   readonly symmetric: boolean;
   readonly rounding: Rounding | 'own';
   /** Tokens at the start and at the end that stay in fp16. */
@@ -39,6 +41,7 @@ export const PLAIN: CacheVariant = {
   vBits: 4,
   kAxis: 'channel',
   group: 32,
+  vGroup: 32,
   symmetric: false,
   rounding: 'half-away',
   sinks: 0,
@@ -91,7 +94,7 @@ function quantizedPart(
   const rotated = variant.rotation === 'hadamard';
   if (rotated) for (const x of [k, v]) rotateF16(x, headSize);
   if (variant.format !== 'plain') return throughFormat(variant, tokens, headSize, k, v);
-  const { symmetric, rounding, group, kAxis } = variant;
+  const { symmetric, rounding, group, vGroup, kAxis } = variant;
   const seed = sample.tokens; // of stochastic rounding: any number, the same on every machine
   const rule: Partial<Quantizer> = {
     symmetric,
@@ -100,7 +103,7 @@ function quantizedPart(
   };
   const axis: Axis = kAxis === 'tensor' ? 'token' : kAxis;
   const kQuantizer = { ...plainQuantizer(variant.kBits, axis, group), ...rule };
-  const vQuantizer = { ...plainQuantizer(variant.vBits, 'token', group), ...rule, seed: seed + 1 };
+  const vQuantizer = { ...plainQuantizer(variant.vBits, 'token', vGroup), ...rule, seed: seed + 1 };
   throughCache(kQuantizer, k, tokens, headSize, k);
   throughCache(vQuantizer, v, tokens, headSize, v);
   if (rotated) for (const x of [k, v]) rotateRows(x, headSize);

@@ -1,5 +1,5 @@
-// hadamard.ts - the orthonormal Hadamard rotation of rows, which spreads an outlier channel over all
-// channels before a tensor is quantised.
+// hadamard.ts - the orthonormal Hadamard rotation of rows, which spreads an outlier channel over
+// all channels before a tensor is quantised.
 //
 // With H symmetric and H H = 1: q.k = (H q).(H k), so keys may be stored rotated if queries are
 // rotated too; and sum w v = H (sum w (H v)). The study rotates, quantises and rotates back, which

@@ -1,13 +1,14 @@
 // study-messages.ts - what a study's supervisor and its worker processes say to one another.
 //
 // A worker is opened once for a study and then answers task after task; what a task and its value
-// are is the business of the study (perplexity-task.ts).
+// are is the business of the study (perplexity-task.ts, accuracy-task.ts).
 
 import type { Device } from '../../properties/kernel.js';
+import type { AccuracySetup, AccuracyTask } from './accuracy-task.js';
 import type { PerplexitySetup, PerplexityTask } from './perplexity-task.js';
 
-export type StudySetup = PerplexitySetup;
-export type StudyTask = PerplexityTask;
+export type StudySetup = PerplexitySetup | AccuracySetup;
+export type StudyTask = PerplexityTask | AccuracyTask;
 
 export type ToStudyWorker =
   | { kind: 'open'; setup: StudySetup }

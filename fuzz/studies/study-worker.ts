@@ -2,13 +2,20 @@
 // after task. Kernels run here and nowhere else.
 
 import { endWithParent } from '../campaign/serve.js';
+import { openAccuracy } from './accuracy-task.js';
 import { openPerplexity } from './perplexity-task.js';
 import {
   type FromStudyWorker,
+  type OpenedStudy,
   StudyFailure,
   type StudyRunner,
+  type StudySetup,
   type ToStudyWorker,
 } from './study-messages.js';
+
+function open(setup: StudySetup): OpenedStudy {
+  return setup.study === 'perplexity' ? openPerplexity(setup) : openAccuracy(setup);
+}
 
 function send(message: FromStudyWorker): void {
   process.send?.(message);
@@ -18,7 +25,7 @@ let runner: StudyRunner | null = null;
 
 function answer(message: ToStudyWorker): void {
   if (message.kind === 'open') {
-    const opened = openPerplexity(message.setup);
+    const opened = open(message.setup);
     if (opened.kind === 'error') {
       send({ kind: 'not-opened', exitCode: opened.exitCode, message: opened.message });
       return;
