@@ -30,7 +30,8 @@ p.statement { white-space: pre-line; max-width: 50rem; }`;
 /** Sorts the table by the column that is clicked: numbers as numbers. */
 const SCRIPT = `
 for (const th of document.querySelectorAll('th')) th.onclick = () => {
-  const body = th.closest('table').tBodies[0], i = th.cellIndex, key = (r) => r.cells[i].textContent;
+  const body = th.closest('table').tBodies[0], i = th.cellIndex;
+  const key = (row) => row.cells[i].textContent;
   const order = th.dataset.order = th.dataset.order === '1' ? '-1' : '1';
   const compare = (a, b) => (a - b) || String(a).localeCompare(String(b), 'en', { numeric: true });
   body.append(...[...body.rows].sort((a, b) => order * compare(key(a), key(b))));

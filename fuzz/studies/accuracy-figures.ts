@@ -2,7 +2,7 @@
 // table.
 
 import type { AccuracyRow } from './accuracy.js';
-import { type Figure, logarithmic, nominal, quantitative, specOf } from './figure.js';
+import { COLOURS, type Figure, logarithmic, nominal, quantitative, specOf } from './figure.js';
 
 export interface AccuracyResult {
   readonly kernel: string;
@@ -11,6 +11,10 @@ export interface AccuracyResult {
 
 type FlatRow = ReturnType<typeof flatRow>;
 
+const SHAPES = [
+  ...['circle', 'square', 'cross', 'diamond'],
+  ...['triangle-up', 'triangle-down', 'triangle-right', 'triangle-left'],
+];
 const ERROR = 'relative error of the output';
 const BAND = 'bands: middle 80% of the repeats';
 const SQNR = 'SQNR of the output (dB)';
@@ -155,8 +159,8 @@ function distributionFigure(data: FlatRow[]): Figure {
   return {
     name: 'error-by-distribution',
     caption:
-      'Named distributions, K and V alike, groups of 32. Without a point: an error of 0, or values ' +
-      'whose attention is not finite.',
+      'Named distributions, K and V alike, groups of 32. Without a point: an error of 0, or ' +
+      'values whose attention is not finite.',
     spec: specOf('Error by distribution', `1,024 tokens; ${BAND}`, shown, {
       spacing: 18,
       facet: { column: { ...nominal('width', ''), header: { title: null } } },
@@ -192,8 +196,8 @@ function ruleFigure(data: FlatRow[]): Figure {
   return {
     name: 'error-by-rule',
     caption:
-      'Rounding rule and zero point, K per channel, groups of 32. Ties are rare in real values: both ' +
-      'nearest rules agree.',
+      'Rounding rule and zero point, K per channel, groups of 32. Ties are rare in real values: ' +
+      'both nearest rules agree.',
     spec: specOf('Error by rounding rule and zero point', `${sourcesOf(data)}; ${BAND}`, shown, {
       spacing: 18,
       facet: nominal('width', ''),
@@ -287,8 +291,8 @@ function formatFigure(data: FlatRow[], plain: FlatRow[]): Figure {
   return {
     name: 'error-by-format',
     caption:
-      'Formats of other systems on the same cache. The line is the plain quantiser, K per channel, ' +
-      'groups of 32, at every width.',
+      'Formats of other systems on the same cache. The line is the plain quantiser, K per ' +
+      'channel, groups of 32, at every width.',
     spec: specOf('Error by format', sourcesOf(data), [...shown, ...ours], {
       ...{ width: 560, height: 420 },
       layer: [
@@ -302,8 +306,9 @@ function formatFigure(data: FlatRow[], plain: FlatRow[]): Figure {
           mark: { type: 'point', filled: true, size: 80 },
           encoding: {
             ...{ x, y },
-            color: { ...nominal('format', 'format'), scale: { scheme: 'tableau20' } },
-            shape: nominal('format', 'format'),
+            // 7 colours and 8 shapes go round: 56 formats are told apart.
+            color: { ...nominal('format', 'format'), scale: { range: COLOURS } },
+            shape: { ...nominal('format', 'format'), scale: { range: SHAPES } },
           },
         },
       ],
@@ -318,7 +323,8 @@ function kernelFigure(data: FlatRow[], kernel: string): Figure {
   return {
     name: 'error-of-the-kernel',
     caption:
-      "The kernel's own arithmetic, against float64 over its own cache, beside what the cache loses.",
+      "The kernel's own arithmetic, against float64 over its own cache, beside what the cache " +
+      'loses.',
     spec: specOf('Error of the cache and of the kernel', `kernel ${kernel}; ${BAND}`, shown, {
       spacing: 18,
       facet: { ...nominal('width', ''), header: { title: null } },

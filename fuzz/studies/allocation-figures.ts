@@ -32,8 +32,8 @@ export function allocationFigures({ rows }: AllocationResult): Figure[] {
     {
       name: 'allocation-front',
       caption:
-        'The smallest error for a budget of bits, with and without a Hadamard rotation and 16 sink ' +
-        'tokens in fp16. Bands are 95% intervals over layers and heads.',
+        'The smallest error for a budget of bits, with and without a Hadamard rotation and 16 ' +
+        'sink tokens in fp16. Bands are 95% intervals over layers and heads.',
       spec: specOf('Best error for a budget of bits', source, data, {
         ...{ width: 520, height: 360 },
         layer: [

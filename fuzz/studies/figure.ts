@@ -31,7 +31,10 @@ const CONFIG = {
   font: 'Helvetica, Arial, sans-serif',
   range: { category: COLOURS },
   axis: { labelFontSize: 11, titleFontSize: 12, gridColor: '#e5e5e5', labelLimit: 220 },
-  legend: { labelFontSize: 11, titleFontSize: 12, labelLimit: 260, symbolSize: 80 },
+  legend: {
+    ...{ labelFontSize: 11, titleFontSize: 12, labelLimit: 260, titleLimit: 260 },
+    symbolSize: 80,
+  },
   header: { labelFontSize: 12, titleFontSize: 12 },
   title: { fontSize: 14, anchor: 'start', subtitleFontSize: 11, subtitleColor: '#555' },
   view: { stroke: '#bbb' },

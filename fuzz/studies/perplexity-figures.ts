@@ -43,8 +43,8 @@ function byBits(data: readonly object[], subtitle: string): Figure {
   return {
     name: 'perplexity-by-bits',
     caption:
-      'Perplexity lost against the bits of a cached value, K and V at the same width. Bars are 95% ' +
-      'intervals over windows. Between -0.01 and 0.01 the axis is linear.',
+      'Perplexity lost against the bits of a cached value, K and V at the same width. Bars are ' +
+      '95% intervals over windows. Between -0.01 and 0.01 the axis is linear.',
     spec: specOf('Perplexity against bits of the cache', subtitle, data, {
       ...{ width: 460, height: 320 },
       layer: [

@@ -10,7 +10,8 @@ export type Datum = Readonly<Record<string, string | number | boolean | null>>;
 export function csvText(rows: readonly Datum[]): string {
   const names = Object.keys(rows[0] ?? {});
   const line = (cells: readonly unknown[]) => cells.map(csvField).join(',');
-  return `${[line(names), ...rows.map((row) => line(names.map((name) => row[name])))].join('\n')}\n`;
+  const body = rows.map((row) => line(names.map((name) => row[name])));
+  return `${[line(names), ...body].join('\n')}\n`;
 }
 
 function csvField(value: unknown): string {
