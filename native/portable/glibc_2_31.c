@@ -1,8 +1,9 @@
 /* glibc_2_31.c - what a compiler of today takes for granted and glibc 2.31 does not export.
  *
- * stat and its relatives were inline functions before 2.33; the kernel's struct stat is that of glibc on
- * x86-64. __libc_single_threaded (2.32) tells libstdc++ that it may leave out atomic operations: 0
- * is the safe answer. arc4random (2.36) is what libstdc++ makes its random_device of. All of it is hidden: every library has its own.
+ * stat and its relatives were inline functions before 2.33; the kernel's struct stat is that of
+ * glibc on x86-64. __libc_single_threaded (2.32) tells libstdc++ that it may leave out atomic
+ * operations: 0 is the safe answer. arc4random (2.36) is what libstdc++ makes its random_device
+ * of. All of it is hidden: every library has its own.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
