@@ -1,18 +1,19 @@
 // The one comparison of attention with its bound: every property that has an error bound uses it,
 // so that what needle.ts proves about its power holds for all of them.
 //
-// An output is accepted if it lies between the fp16 roundings of reference - radius and reference +
-// radius (reference/bound.ts, admitsOutput), an lse if |value - reference| <= bound; both are
-// written so that NaN fails. Rows without a valid bound (`guarded`: something infinite or NaN in q,
-// K or V, or near the overflow of fp16) are compared by class: NaN, +Inf, -Inf, finite. An infinite
-// output may also be NaN: a weight that float64 still sees may round to 0, in any f32 or fp16
-// softmax, and 0 times an infinite value is NaN. What is never accepted there is a finite number or
-// the other infinity.
+// An output is accepted if it lies between the roundings of reference - radius and reference +
+// radius in its type (reference/bound.ts, admitsOutput), an lse if |value - reference| <= bound;
+// both are written so that NaN fails. Rows without a valid bound (`guarded`: something infinite or
+// NaN in q, K or V, or near the overflow of fp16) are compared by class: NaN, +Inf, -Inf, finite.
+// An infinite output may also be NaN: a weight that float64 still sees may round to 0, in any f32
+// or fp16 softmax, and 0 times an infinite value is NaN. What is never accepted there is a finite
+// number or the other infinity. Rows about which nothing is claimed pass.
 
 import { admitsOutput, type BoundResult } from '../reference/bound.js';
-import { f64FromF16 } from '../reference/format.js';
-import type { Problem } from '../reference/problem.js';
+import { elementValues } from '../reference/format.js';
+import { type Problem, queryRowCount } from '../reference/problem.js';
 import type { Verdict, Worst } from './property.js';
+import { rowIndex } from './rows.js';
 
 export type Acceptance =
   | { readonly kind: 'accepted'; readonly elements: number; readonly ratio: number }
@@ -43,10 +44,11 @@ function classRatio(value: number, reference: number): number {
   return same ? 0 : Number.POSITIVE_INFINITY;
 }
 
-/** Of output element i, stored as these fp16 bits. */
+/** Of output element i, stored as this word. */
 export function outputRatio(expected: BoundResult, i: number, bits: number, row: number): number {
-  const value = f64FromF16(bits);
-  if (expected.guarded[row]) {
+  const value = elementValues(expected.type)[bits];
+  if (expected.guarded[row] === 2) return 0;
+  if (expected.guarded[row] === 1) {
     const infinite = Math.abs(expected.output[i]) === Number.POSITIVE_INFINITY;
     return infinite && Number.isNaN(value) ? 0 : classRatio(value, expected.output[i]);
   }
@@ -56,7 +58,8 @@ export function outputRatio(expected: BoundResult, i: number, bits: number, row:
 
 /** Of the lse of a row. Equal infinities are equal: a request without tokens has -Infinity. */
 function lseRatio(expected: BoundResult, row: number, value: number): number {
-  if (expected.guarded[row]) return classRatio(value, expected.lse[row]);
+  if (expected.guarded[row] === 2) return 0;
+  if (expected.guarded[row] === 1) return classRatio(value, expected.lse[row]);
   const [reference, bound] = [expected.lse[row], expected.lseBound[row]];
   const accepted = value === reference || Math.abs(value - reference) <= bound;
   return ratioOf(accepted, value, reference, bound);
@@ -73,9 +76,9 @@ function largest(count: number, ratio: (i: number) => number): { at: number; rat
 }
 
 /**
- * output (requests, queryHeads, headSize) as fp16 bits and lse (requests, queryHeads), or empty for
- * a kernel that gives none, judged in full or in the rows that are `included`: the worst element is
- * reported, not the first.
+ * output (requests, queryTokens, queryHeads, headSize) as words and lse (requests, queryTokens,
+ * queryHeads), or empty for a kernel that gives none, judged in full or in the rows that are
+ * `included`: the worst element is reported, not the first.
  */
 export function accept(
   problem: Problem,
@@ -84,7 +87,7 @@ export function accept(
   lse: Float32Array,
   included: (row: number) => boolean = () => true,
 ): Acceptance {
-  const { queryHeads, headSize, tokens } = problem;
+  const { headSize } = problem;
   const o = largest(output.length, (i) => {
     const row = Math.floor(i / headSize);
     return included(row) ? outputRatio(expected, i, output[i], row) : 0;
@@ -93,8 +96,8 @@ export function accept(
     const row = Math.floor(o.at / headSize);
     const worst: Worst = {
       tensor: 'output',
-      index: [Math.floor(row / queryHeads), row % queryHeads, o.at % headSize],
-      value: f64FromF16(output[o.at]),
+      index: [...rowIndex(problem, row), o.at % headSize],
+      value: elementValues(expected.type)[output[o.at]],
       reference: expected.output[o.at],
       bound: expected.outputBound[o.at],
       ratio: o.ratio,
@@ -105,7 +108,7 @@ export function accept(
   if (!(l.ratio <= 1)) {
     const worst: Worst = {
       tensor: 'lse',
-      index: [Math.floor(l.at / queryHeads), l.at % queryHeads],
+      index: rowIndex(problem, l.at),
       value: lse[l.at],
       reference: expected.lse[l.at],
       bound: expected.lseBound[l.at],
@@ -114,7 +117,7 @@ export function accept(
     return { kind: 'rejected', tensor: 'lse', worst };
   }
   let rows = 0;
-  for (let row = 0; row < tokens.length * queryHeads; row++) rows += included(row) ? 1 : 0;
+  for (let row = 0; row < queryRowCount(problem); row++) rows += included(row) ? 1 : 0;
   const elements = rows * (lse.length === 0 ? headSize : headSize + 1);
   return { kind: 'accepted', elements, ratio: Math.max(o.ratio, l.ratio) };
 }

@@ -5,29 +5,36 @@
 // lies on the quantisation grid, so that packed and unpacked tokens hold exactly the same.
 
 import type { BoundResult } from '../reference/bound.js';
-import { f16FromF64, f64FromF16 } from '../reference/format.js';
-import { firstTokens, queriesPerKvHead } from '../reference/problem.js';
+import { elementFromF64, elementValues } from '../reference/format.js';
+import { elementType, firstTokens } from '../reference/problem.js';
+import { gridCodeMax } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
 import { type Case, caseHash, tensorElements } from './case.js';
 import { below, derive, keyOf } from './generator.js';
+import { hasSharedTokens } from './pages.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { rowPlaces } from './rows.js';
 
 const BLOCK = 32;
 
-/** One row for each request and KV head, as fp16 bits, (requests, kvHeads, headSize). */
+/** One row for each request and KV head, as words, (requests, kvHeads, headSize). */
 function constantRows(c: Case): Uint16Array {
   const { tokens, kvHeads, headSize } = c.problem;
   const key = keyOf(Number.parseInt(caseHash(c).slice(0, 8), 16), 5);
-  const codeMax = 2 ** c.scheme.bits - 1;
+  const codeMax = gridCodeMax(c.scheme);
+  // Requests that share tokens have one row; 8-bit codes about 0 are exact in bf16 too.
+  const shared = hasSharedTokens(c);
+  const centre = codeMax > 15 ? 160 : 32;
+  const type = elementType(c.problem);
   const rows = new Uint16Array(tokens.length * kvHeads * headSize);
   for (let row = 0; row < tokens.length * kvHeads; row++) {
-    const own = derive(key, row);
+    const own = derive(key, shared ? row % kvHeads : row);
     const unit = 2 ** (below(own, 0, 9) - 6);
-    const offset = below(own, 1, 64) - 32;
+    const offset = below(own, 1, 64) - centre;
     for (let channel = 0; channel < headSize; channel++) {
       const place = channel % BLOCK;
       const code = place < 2 ? place * codeMax : below(own, 2 + channel, codeMax + 1);
-      rows[row * headSize + channel] = f16FromF64(unit * (offset + code));
+      rows[row * headSize + channel] = elementFromF64(type, unit * (offset + code));
     }
   }
   return rows;
@@ -46,16 +53,16 @@ function repeatedRows(c: Case, rows: Uint16Array): Uint16Array {
   return v;
 }
 
-/** (requests, queryHeads, headSize) */
+/** (requests, queryTokens, queryHeads, headSize) */
 function expectedOutput(c: Case, rows: Uint16Array, bound: BoundResult): Float64Array {
-  const { tokens, queryHeads, headSize } = c.problem;
-  const ratio = queriesPerKvHead(c.problem);
+  const { headSize } = c.problem;
+  const places = rowPlaces(c.problem);
+  const values = elementValues(elementType(c.problem));
   return bound.output.map((reference, i) => {
     const row = Math.floor(i / headSize);
     // Rows without a bound (NaN or Inf in Q or K) keep the class that the reference gives them.
-    if (bound.guarded[row] || tokens[Math.floor(row / queryHeads)] === 0) return reference;
-    // (requests, queryHeads) and (requests, kvHeads) count groups of `ratio` alike.
-    return f64FromF16(rows[Math.floor(row / ratio) * headSize + (i % headSize)]);
+    if (bound.guarded[row] || places[row].visible === 0) return reference;
+    return values[rows[places[row].stored * headSize + (i % headSize)]];
   });
 }
 

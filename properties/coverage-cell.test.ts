@@ -7,7 +7,12 @@ import { allCoverageCells, coverageCells, lengthClass, ratioClass } from './cove
 import { caseArbitrary, defaultSpace } from './index.js';
 import { ReferenceKernel } from './reference-kernel.js';
 
-const { capabilities } = new ReferenceKernel();
+const full = new ReferenceKernel().capabilities;
+/** Few enough schemes that some thousand cases reach most of their cells. */
+const capabilities = {
+  ...full,
+  formats: [{ ...full.formats[0], kAxis: ['channel'], bits: [4, 2], headSizes: [128] }],
+};
 const space = { ...defaultSpace, codeLm: true, nonFinite: true };
 const cases = fc.sample(caseArbitrary(capabilities, space), { numRuns: 4000, seed: 1 });
 const all = allCoverageCells(capabilities, space);
@@ -27,6 +32,7 @@ describe('coverage cells', () => {
     const c: Case = {
       ...cases[0],
       problem: { tokens: [130, 1, 130], queryHeads: 6, kvHeads: 2, headSize: 128 },
+      options: { softmaxScale: 1, splits: 0 },
       scheme: { format: 'bitdecoding', kAxis: 'channel', bits: 2, group: 64 },
       tensors: {
         q: { distribution: 'zero', seed: 0, scale: 0, offset: 0 },
@@ -40,6 +46,27 @@ describe('coverage cells', () => {
       '2/64/channel/128/ratio 2-7/one token/k:grid',
       '2/64/channel/128/ratio 2-7/one token/v:code-lm',
     ]);
+  });
+
+  it('name what a case has beyond its format', () => {
+    const pages = { order: 'shuffled', seed: 1, spare: 0, sharedRecords: 2 } as const;
+    const c: Case = {
+      ...cases[0],
+      problem: { ...cases[0].problem, tokens: [1], queryTokens: 8, type: 'bf16' },
+      scheme: { format: 'bitdecoding', kAxis: 'token', bits: 8, group: 64 },
+      options: { softmaxScale: 1, splits: 0, pages, appended: 130, inputPadding: 8 },
+    };
+    expect(coverageCells(c).slice(2)).toEqual([
+      ...['8/token/bf16', '8/token/query tokens 8', '8/token/pages shuffled'],
+      ...['8/token/pages shared', '8/token/appended a record', '8/token/rows apart'],
+    ]);
+  });
+
+  it('of generated cases are cells of the kernel, with every format too', () => {
+    const every = new Set(allCoverageCells(full, space));
+    for (const c of fc.sample(caseArbitrary(full, space), { numRuns: 500, seed: 2 })) {
+      for (const cell of coverageCells(c)) expect(every).toContain(cell);
+    }
   });
 
   it('of generated cases are cells of the kernel', () => {

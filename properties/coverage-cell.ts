@@ -1,10 +1,12 @@
 // Coverage cells: the part of the domain that a case lies in, as text, so that a campaign can count
 // what it has reached and name what it has not. A cell is
 //   bits x group x axis x head size x ratio class x length class x tensor:distribution
-// e.g. "4/32/channel/128/ratio 2-7/records and window/k:grid". A case with requests of several
-// length classes lies in several cells, and in one for K and one for V each. Pure: cells depend on
-// the case alone; which cells exist depends on what a kernel declares.
+// e.g. "4/32/channel/128/ratio 2-7/records and window/k:grid", and, for what a kernel may have
+// beyond its formats, bits x axis x feature, e.g. "4/channel/query tokens 2-7". A case with
+// requests of several length classes lies in several cells, and in one for K and one for V each.
+// Pure: cells depend on the case alone; which cells exist depends on what a kernel declares.
 
+import { elementType, queryTokenCount } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import type { Capabilities } from './kernel.js';
@@ -60,18 +62,47 @@ function cellName(x: Cell): string {
   return `${scheme}/ratio ${x.ratio}/${x.length}/${x.tensor}:${x.distribution}`;
 }
 
+/** Features of a case beyond its format; only what a kernel has to declare. */
+function featuresOf({ problem, options }: Case): string[] {
+  const n = queryTokenCount(problem);
+  const { pages, appended = 0, inputPadding = 0 } = options;
+  const features: string[] = [];
+  if (elementType(problem) === 'bf16') features.push('bf16');
+  if (n > 1) features.push(n === 8 ? 'query tokens 8' : 'query tokens 2-7');
+  if (pages !== undefined) features.push(`pages ${pages.order}`);
+  if ((pages?.sharedRecords ?? 0) > 0) features.push('pages shared');
+  if (appended > 0) features.push(appended < recordTokens ? 'appended few' : 'appended a record');
+  if (inputPadding > 0) features.push('rows apart');
+  return features;
+}
+
+/** Features that a declaration has. */
+function declaredFeatures(c: Capabilities): string[] {
+  const { queryTokensMax = 1, formats } = c;
+  const features: string[] = [];
+  if (formats.some(({ types }) => types?.includes('bf16'))) features.push('bf16');
+  if (queryTokensMax > 1) features.push('query tokens 2-7');
+  if (queryTokensMax >= 8) features.push('query tokens 8');
+  if (c.paged) features.push('pages reversed', 'pages shuffled', 'pages shared');
+  if (c.append) features.push('appended few', 'appended a record');
+  if (c.strided) features.push('rows apart');
+  return features;
+}
+
 /** The cells of a case, each once. */
-export function coverageCells({ problem, scheme, tensors }: Case): string[] {
+export function coverageCells(c: Case): string[] {
+  const { problem, scheme, tensors } = c;
   const { bits, group, kAxis } = scheme;
   const { headSize, queryHeads, kvHeads } = problem;
   const ratio = ratioClass(queryHeads / kvHeads);
   const lengths = [...new Set(problem.tokens.map(lengthClass))];
-  return lengths.flatMap((length) =>
+  const cells = lengths.flatMap((length) =>
     (['k', 'v'] as const).map((tensor) => {
       const { distribution } = tensors[tensor];
       return cellName({ bits, group, kAxis, headSize, ratio, length, tensor, distribution });
     }),
   );
+  return [...cells, ...featuresOf(c).map((feature) => `${bits}/${kAxis}/${feature}`)];
 }
 
 export interface CellSpace {
@@ -96,11 +127,13 @@ export function allCoverageCells(capabilities: Capabilities, space: CellSpace): 
   );
   if (space.codeLm) distributions.push('code-lm');
   const cells: string[] = [];
+  const features = declaredFeatures(capabilities);
   for (const format of capabilities.formats) {
     const { bits, groups, kAxis, headSizes } = format;
     for (const b of bits) {
       for (const group of groups) {
         for (const axis of kAxis) {
+          cells.push(...features.map((feature) => `${b}/${axis}/${feature}`));
           for (const headSize of headSizes) {
             const scheme = { bits: b, group, kAxis: axis, headSize };
             cells.push(...cellsOfScheme(scheme, ratios, lengths, distributions));
@@ -109,7 +142,7 @@ export function allCoverageCells(capabilities: Capabilities, space: CellSpace): 
       }
     }
   }
-  return cells;
+  return [...new Set(cells)];
 }
 
 function cellsOfScheme(

@@ -4,10 +4,11 @@
 
 import { packedTokens } from '../reference/cache.js';
 import { ln2 } from '../reference/exp.js';
-import { firstTokens } from '../reference/problem.js';
+import { firstTokens, queryTokenCount } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
-import type { Judgement, Property, Verdict } from './property.js';
+import { unshared } from './pages.js';
+import { type Judgement, manyQueryTokens, type Property, type Verdict } from './property.js';
 import { cutsAtRecords, otherBlocks } from './stored.js';
 
 /** Twice the tail is still a tail, so that what is packed stays packed and the rest stays fp16. */
@@ -45,6 +46,7 @@ export const duplicatedTokens: Property = {
     const { case: c, inputs } = judgement;
     const { problem } = c;
     const { tokens, kvHeads, queryHeads, headSize } = problem;
+    if (queryTokenCount(problem) > 1) return manyQueryTokens;
     if (!tokens.some(isDoubled)) {
       return { kind: 'unsupported', reason: 'no request can be doubled without packing its tail' };
     }
@@ -57,7 +59,7 @@ export const duplicatedTokens: Property = {
       v: doubled(inputs.v, tokens, rowSize),
     };
     const lengths = tokens.map((n) => (isDoubled(n) ? 2 * n : n));
-    const longer = { ...c, problem: { ...problem, tokens: lengths } };
+    const longer = { ...unshared(c), problem: { ...problem, tokens: lengths } };
     const observation = judgement.observe(twice, {}, longer);
     if (observation.kind === 'failed') return observation.verdict;
 

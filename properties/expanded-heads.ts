@@ -1,7 +1,7 @@
 // expanded-heads: grouped-query attention is multi-head attention with repeated KV heads. Every
 // query head gets a copy of its KV head, so that the kernel takes the path of ratio 1.
 
-import { queriesPerKvHead } from '../reference/problem.js';
+import { queriesPerKvHead, queryRowCount } from '../reference/problem.js';
 import type { Case } from './case.js';
 import { type Derived, judgeDerived, selectHeads } from './derived.js';
 import type { Inputs } from './kernel.js';
@@ -18,7 +18,7 @@ function expanded(c: Case, inputs: Inputs): Derived {
       k: selectHeads(inputs.k, kvHeads, headSize, order),
       v: selectHeads(inputs.v, kvHeads, headSize, order),
     },
-    rows: Int32Array.from({ length: tokens.length * queryHeads }, (_, row) => row),
+    rows: Int32Array.from({ length: queryRowCount(c.problem) }, (_, row) => row),
     heads: Int32Array.from(tokens.flatMap((_, r) => order.map((head) => r * kvHeads + head))),
   };
 }

@@ -3,9 +3,17 @@
 // surroundings: another place in the batch, another schedule, another neighbour. Each names the
 // property that exists to see it. What is wrong on every case is in spoiled-kernel.ts.
 
-import { f64FromF16 } from '../reference/format.js';
+import { plainRows } from '../reference/attention-rows.js';
+import { attendWith } from '../reference/attention-with.js';
+import { allRows, keyRows, readCache, valueRows } from '../reference/cache.js';
+import { elementFromF64, elementValues, f64FromF16 } from '../reference/format.js';
+import { recordBytes } from '../reference/pack.js';
+import { pageLookup } from '../reference/page-table.js';
+import { elementType } from '../reference/problem.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Kernel, Ran } from './kernel.js';
+import { pageTable } from './pages.js';
+import { rowOf, rowPlaces } from './rows.js';
 import { attendTampered, ChangedKernel, type Spoil } from './spoiled-kernel.js';
 
 export interface PlantedFlaw {
@@ -20,21 +28,22 @@ export interface PlantedFlaw {
   readonly capabilities?: Partial<Capabilities>;
 }
 
-const NAN = 0x7fff;
+const NAN = 0x7fff; // of either type
 
 const hasTokens = ({ problem }: Case) => problem.tokens.some((n) => n > 0);
 const holdsNoNan = ({ tensors }: Case) =>
   [tensors.q, tensors.k, tensors.v].every(({ distribution }) => distribution !== 'non-finite');
 const isPinned = ({ options }: Case) => options.splits !== 0;
+const isMany = ({ problem }: Case) => (problem.queryTokens ?? 1) > 1;
 const isLively = ({ tensors }: Case) =>
   [tensors.q, tensors.k, tensors.v].every(({ distribution }) => distribution === 'normal');
 
 /** Output with one unit in the last place more or less in the rows that are chosen. */
 function nudged(c: Case, ran: Ran, chosen: (request: number, head: number) => boolean): Ran {
-  const { queryHeads, headSize } = c.problem;
+  const places = rowPlaces(c.problem);
   const output = ran.output.map((bits, i) => {
-    const row = Math.floor(i / headSize);
-    return chosen(Math.floor(row / queryHeads), row % queryHeads) ? bits ^ 1 : bits;
+    const { request, queryHead } = places[Math.floor(i / c.problem.headSize)];
+    return chosen(request, queryHead) ? bits ^ 1 : bits;
   });
   return { ...ran, output };
 }
@@ -50,15 +59,17 @@ const withScale = (c: Case, softmaxScale: number): Case => ({
 function lastTokenWins(c: Case, { q, k }: Inputs): boolean {
   const { tokens, queryHeads, kvHeads, headSize } = c.problem;
   const ratio = queryHeads / kvHeads;
+  const values = elementValues(elementType(c.problem));
+  const last = (c.problem.queryTokens ?? 1) - 1;
   let first = 0;
   return tokens.some((length, request) => {
     const from = first;
     first += length;
     const score = (head: number, token: number) => {
       const at = ((from + token) * kvHeads + Math.floor(head / ratio)) * headSize;
-      const query = (request * queryHeads + head) * headSize;
+      const query = rowOf(c.problem, request, last, head) * headSize;
       let sum = 0;
-      for (let d = 0; d < headSize; d++) sum += f64FromF16(q[query + d]) * f64FromF16(k[at + d]);
+      for (let d = 0; d < headSize; d++) sum += values[q[query + d]] * values[k[at + d]];
       return sum * c.options.softmaxScale;
     };
     return Array.from({ length: queryHeads }, (_, head) => head).some((head) => {
@@ -103,7 +114,8 @@ const ofBatch: readonly PlantedFlaw[] = [
     property: 'neighbour-content',
     plant: () => (c, _inputs, ran) => {
       const size = c.problem.headSize;
-      const isNan = (i: number) => Number.isNaN(f64FromF16(ran.output[i % ran.output.length]));
+      const values = elementValues(elementType(c.problem));
+      const isNan = (i: number) => Number.isNaN(values[ran.output[i % ran.output.length]]);
       return { ...ran, output: ran.output.map((bits, i) => (isNan(i + size) ? NAN : bits)) };
     },
     shows: (c) => {
@@ -133,7 +145,7 @@ const ofOptions: readonly PlantedFlaw[] = [
       const shorter = c.problem.tokens.map((n) => Math.max(n - 1, 0));
       return attendTampered(c, inputs, ran, () => {}, shorter);
     },
-    shows: (c) => isLively(c) && c.problem.tokens.some((n) => n > 1),
+    shows: (c) => isLively(c) && !isMany(c) && c.problem.tokens.some((n) => n > 1),
     share: 0.2,
   },
   {
@@ -147,8 +159,9 @@ const ofOptions: readonly PlantedFlaw[] = [
   {
     story: 'outputs below 1/8 are flushed to zero',
     property: 'value-scale',
-    plant: () => (_c, _inputs, ran) => {
-      const flushed = ran.output.map((bits) => (Math.abs(f64FromF16(bits)) < 1 / 8 ? 0 : bits));
+    plant: () => (c, _inputs, ran) => {
+      const values = elementValues(elementType(c.problem));
+      const flushed = ran.output.map((bits) => (Math.abs(values[bits]) < 1 / 8 ? 0 : bits));
       return { ...ran, output: flushed };
     },
     shows: (c) => isLively(c) && hasTokens(c) && c.problem.tokens.some((n) => n > 8),
@@ -223,23 +236,108 @@ const ofNumbers: readonly PlantedFlaw[] = [
     story: 'lse is a base-2 logarithm',
     property: 'merged-halves',
     plant: () => (_c, _inputs, ran) => ({ ...ran, lse: ran.lse.map((x) => x / Math.LN2) }),
-    shows: (c) => isLively(c) && c.problem.tokens.some((n) => n > 1),
+    shows: (c) => isLively(c) && !isMany(c) && c.problem.tokens.some((n) => n > 1),
     share: 0.8,
   },
   {
     story: 'lse is that of the mean of the exponentials',
     property: 'duplicated-tokens',
     plant: () => (c, _inputs, ran) => {
-      const { tokens, queryHeads } = c.problem;
-      const mean = (x: number, row: number) => x - Math.log(tokens[Math.floor(row / queryHeads)]);
+      const places = rowPlaces(c.problem);
+      const mean = (x: number, row: number) => x - Math.log(places[row].visible);
       return { ...ran, lse: ran.lse.map(mean) };
     },
-    shows: (c) => isLively(c) && c.problem.tokens.some((n) => n > 0 && n % 128 < 64),
+    shows: (c) => isLively(c) && !isMany(c) && c.problem.tokens.some((n) => n > 0 && n % 128 < 64),
+    share: 1,
+  },
+];
+
+/** Cases with records and tokens behind them. */
+const hasWindow = ({ problem }: Case) => problem.tokens.some((n) => n % 128 > 0);
+const hasRecord = ({ problem, scheme }: Case) =>
+  scheme.format !== 'fp16' && problem.tokens.some((n) => n >= 128);
+
+/** The first byte of the first record that a request owns is another. */
+function damagedRecord(c: Case, ran: Ran): Ran {
+  const first = pageLookup(c.problem, pageTable(c));
+  const request = c.problem.tokens.findIndex((n) => n >= 128);
+  if (request === -1) return ran;
+  const bytes = recordBytes(c.scheme, c.problem.headSize) * c.problem.kvHeads;
+  const cache = ran.cache.slice();
+  cache[first(request, 0) * bytes] ^= 1;
+  return { ...ran, cache };
+}
+
+const ofBreadth: readonly PlantedFlaw[] = [
+  {
+    story: 'a window that fills up in a step is packed with one code off',
+    property: 'appended-tokens',
+    plant: () => (c, _inputs, ran) => ((c.options.appended ?? 0) > 0 ? damagedRecord(c, ran) : ran),
+    shows: (c) => c.problem.tokens.some((n) => n >= 128),
+    share: 1,
+  },
+  {
+    story: 'records behind a page table are read in the order of the pool',
+    property: 'page-order',
+    plant: () => (c, _inputs, ran) => nudged(c, ran, () => c.options.pages?.order === 'shuffled'),
+    shows: hasTokens,
+    share: 0.6,
+  },
+  {
+    story: 'rows that lie apart are taken with an element of the gap',
+    property: 'strided-rows',
+    plant: () => (c, _inputs, ran) => ((c.options.inputPadding ?? 0) >= 8 ? withNan(ran) : ran),
+    shows: (c) => (c.options.inputPadding ?? 0) === 0,
+    share: 1,
+  },
+  {
+    story: 'a dequantised value is rounded in another way',
+    property: 'dequantized-values',
+    plant: () => (_c, _inputs, ran) => {
+      const { vValues = new Uint16Array(0) } = ran;
+      return { ...ran, vValues: vValues.map((word) => word ^ 1) };
+    },
+    shows: (c) => hasTokens(c) && isLively(c),
+    share: 1,
+  },
+  {
+    story: 'the last token is seen by every query token',
+    property: 'later-tokens',
+    plant: () => (c, inputs, ran) => {
+      const { problem, scheme, options } = c;
+      const { cache, kResidual, vResidual } = ran;
+      const heads = readCache(problem, scheme, cache, kResidual, vResidual, pageTable(c));
+      const rows = heads.map((head) => {
+        return plainRows(allRows(head, keyRows), allRows(head, valueRows), problem.headSize);
+      });
+      const type = elementType(problem);
+      const q = Float64Array.from(inputs.q, (word) => elementValues(type)[word]);
+      const seen = attendWith(problem, options.softmaxScale, q, rows);
+      return { ...ran, output: Uint16Array.from(seen.output, (x) => elementFromF64(type, x)) };
+    },
+    shows: (c) => isMany(c) && isLively(c) && hasWindow(c),
+    share: 0.7,
+  },
+  {
+    story: 'the first of several query tokens sees one token less',
+    property: 'query-tokens-alone',
+    plant: () => (c, _inputs, ran) =>
+      isMany(c) ? ran : { ...ran, lse: ran.lse.map((x) => x + 1) },
+    shows: (c) => isMany(c) && isLively(c) && hasWindow(c),
+    share: 0.9,
+  },
+  {
+    story: 'bf16 values are rounded before they are quantised',
+    property: 'type-change',
+    plant: () => (c, _inputs, ran) =>
+      elementType(c.problem) === 'bf16' ? damagedRecord(c, ran) : ran,
+    shows: hasRecord,
     share: 1,
   },
 ];
 
 export const FLAWS: readonly PlantedFlaw[] = [
+  ...ofBreadth,
   ...ofBatch,
   ...ofOptions,
   ...ofSurroundings,

@@ -1,7 +1,7 @@
 // head-order: the number of a head means nothing. KV heads are rotated with the query heads that
 // read them, and the query heads of each KV head among themselves.
 
-import { queriesPerKvHead } from '../reference/problem.js';
+import { queriesPerKvHead, queryTokenCount } from '../reference/problem.js';
 import type { Case } from './case.js';
 import { type Derived, judgeDerived, selectHeads } from './derived.js';
 import { below, type Key } from './generator.js';
@@ -20,8 +20,10 @@ function rotated(c: Case, inputs: Inputs, key: Key): Derived {
   const queryOrder = Array.from({ length: queryHeads }, (_, head) => {
     return kvOrder[Math.floor(head / ratio)] * ratio + (((head % ratio) + queryStep) % ratio);
   });
-  const numbered = (order: readonly number[]) =>
-    Int32Array.from(tokens.flatMap((_, request) => order.map((h) => request * order.length + h)));
+  const numbered = (order: readonly number[], outer: number) =>
+    Int32Array.from({ length: outer * order.length }, (_, i) => {
+      return i - (i % order.length) + order[i % order.length];
+    });
   return {
     case: c,
     inputs: {
@@ -29,8 +31,8 @@ function rotated(c: Case, inputs: Inputs, key: Key): Derived {
       k: selectHeads(inputs.k, kvHeads, headSize, kvOrder),
       v: selectHeads(inputs.v, kvHeads, headSize, kvOrder),
     },
-    rows: numbered(queryOrder),
-    heads: numbered(kvOrder),
+    rows: numbered(queryOrder, tokens.length * queryTokenCount(c.problem)),
+    heads: numbered(kvOrder, tokens.length),
   };
 }
 

@@ -1,9 +1,11 @@
 // The public surface: the properties in the order in which a campaign judges them, cheapest first,
 // and what is needed to write a kernel or a property. A new property is a file and a line here.
 
+import { appendedTokens } from './appended-tokens.js';
 import type { Case } from './case.js';
 import { chosenProperties } from './choice.js';
 import { constantV } from './constant-v.js';
+import { dequantizedValues } from './dequantized-values.js';
 import { determinism } from './determinism.js';
 import { duplicatedTokens } from './duplicated-tokens.js';
 import { errorBound } from './error-bound.js';
@@ -12,20 +14,25 @@ import { expandedHeads } from './expanded-heads.js';
 import { headOrder } from './head-order.js';
 import { history } from './history.js';
 import { keyShift } from './key-shift.js';
+import { laterTokens } from './later-tokens.js';
 import { memoryLaws } from './memory-laws.js';
 import { mergedHalves } from './merged-halves.js';
 import { needle } from './needle.js';
 import { neighbourContent } from './neighbour-content.js';
 import { paddingContent } from './padding-content.js';
+import { pageOrder } from './page-order.js';
 import type { Property } from './property.js';
 import { queryScale } from './query-scale.js';
+import { queryTokensAlone } from './query-tokens-alone.js';
 import { redzone } from './redzone.js';
 import { refusal } from './refusal.js';
 import { requestAlone } from './request-alone.js';
 import { requestOrder } from './request-order.js';
 import { scheduleIndependence } from './schedule-independence.js';
 import { splitCount } from './split-count.js';
+import { stridedRows } from './strided-rows.js';
 import { tokenOrder } from './token-order.js';
+import { typeChange } from './type-change.js';
 import { valueScale } from './value-scale.js';
 import { zeroQuery } from './zero-query.js';
 
@@ -35,6 +42,7 @@ import { zeroQuery } from './zero-query.js';
  */
 export const properties: readonly Property[] = [
   exactCodes, // 1
+  dequantizedValues, // 0
   redzone, // 1
   determinism, // 0
   memoryLaws, // 3, on a checking emulator
@@ -42,6 +50,12 @@ export const properties: readonly Property[] = [
   refusal, // 0
   errorBound, // 0 + 1
   splitCount, // 1
+  appendedTokens, // 1, of many launches
+  pageOrder, // 1
+  stridedRows, // 1
+  laterTokens, // 1
+  queryTokensAlone, // 1
+  typeChange, // 2
   requestOrder, // 1
   requestAlone, // 1
   headOrder, // 1

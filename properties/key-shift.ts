@@ -6,18 +6,21 @@
 
 import { attend } from '../reference/attention.js';
 import { readCache, referenceCache } from '../reference/cache.js';
-import { f16FromF64, f64FromF16 } from '../reference/format.js';
-import { firstTokens, queriesPerKvHead } from '../reference/problem.js';
+import { elementFromF64, elementValues } from '../reference/format.js';
+import { elementType, firstTokens, queriesPerKvHead } from '../reference/problem.js';
+import { gridCodeMax } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
 import type { Case } from './case.js';
 import { below, derive, type Key, word } from './generator.js';
+import { hasSharedTokens, tokenOwner } from './pages.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { rowOf, rowPlaces } from './rows.js';
 import { notRecords } from './stored.js';
 
 const NAME = 'key-shift';
-/** Unit of the grid; codes and shifts are whole numbers of it, below 2^11 in magnitude. */
+/** Unit of the grid; codes and shifts are whole numbers of it, exact in fp16, or in bf16. */
 const UNIT = 2 ** -3;
-const SHIFTS = 9;
+const SHIFTS = { fp16: 9, bf16: 8 } as const;
 /** Every group of tokens is a multiple of this and holds the lowest and the highest level. */
 const BLOCK = 32;
 
@@ -28,17 +31,26 @@ interface Shifted {
   readonly shift: Float64Array;
 }
 
-/** 2^0 .. 2^8 units along a query of the head, all with one sign. */
+/**
+ * 2^0 .. 2^8 units along a query of the head, all with one sign; one vector for a head of all
+ * requests where they share tokens.
+ */
 function shiftsOf(c: Case, q: Uint16Array, key: Key): Float64Array {
   const { tokens, kvHeads, headSize } = c.problem;
   const ratio = queriesPerKvHead(c.problem);
   const shift = new Float64Array(tokens.length * kvHeads * headSize);
+  const shared = hasSharedTokens(c);
+  const shifts = SHIFTS[elementType(c.problem)];
   for (let head = 0; head < tokens.length * kvHeads; head++) {
-    const own = derive(key, head);
-    const query = (head * ratio + below(own, 0, ratio)) * headSize;
-    const size = (word(own, 1) & 1 ? 1 : -1) * 2 ** below(own, 2, SHIFTS) * UNIT;
+    const source = shared ? head % kvHeads : head;
+    const own = derive(key, source);
+    const [request, kvHead] = [Math.floor(source / kvHeads), source % kvHeads];
+    const query = rowOf(c.problem, request, 0, kvHead * ratio + below(own, 0, ratio)) * headSize;
+    const size = (word(own, 1) & 1 ? 1 : -1) * 2 ** below(own, 2, shifts) * UNIT;
     for (let d = 0; d < headSize; d++) {
-      shift[head * headSize + d] = q[query + d] & 0x8000 ? -size : size;
+      // Groups along the channels keep their grid only if all of them move alike.
+      const sign = c.scheme.kAxis === 'channel' && q[query + d] & 0x8000 ? -1 : 1;
+      shift[head * headSize + d] = sign * size;
     }
   }
   return shift;
@@ -46,7 +58,9 @@ function shiftsOf(c: Case, q: Uint16Array, key: Key): Float64Array {
 
 function shiftedKeys(c: Case, q: Uint16Array, key: Key): Shifted {
   const { tokens, kvHeads, headSize } = c.problem;
-  const codeMax = 2 ** c.scheme.bits - 1;
+  const codeMax = gridCodeMax(c.scheme);
+  const type = elementType(c.problem);
+  const owner = tokenOwner(c);
   const shift = shiftsOf(c, q, key);
   const first = firstTokens(c.problem);
   const before = new Uint16Array(first[tokens.length] * kvHeads * headSize);
@@ -55,14 +69,16 @@ function shiftedKeys(c: Case, q: Uint16Array, key: Key): Shifted {
     for (let token = 0; token < length; token++) {
       const place = token % BLOCK;
       for (let head = 0; head < kvHeads; head++) {
-        const own = derive(derive(derive(key, request), head), token);
+        const own = derive(derive(derive(key, owner(request, token)), head), token);
         const at = ((first[request] + token) * kvHeads + head) * headSize;
         const from = (request * kvHeads + head) * headSize;
         for (let d = 0; d < headSize; d++) {
-          const code = place < 2 ? place * codeMax : below(own, d, codeMax + 1);
+          // Along either axis every group has both ends of the range.
+          const end = place < 2 ? place : d % BLOCK;
+          const code = end < 2 ? end * codeMax : below(own, d, codeMax + 1);
           const value = UNIT * (code - (codeMax >> 1));
-          before[at + d] = f16FromF64(value);
-          after[at + d] = f16FromF64(value + shift[from + d]);
+          before[at + d] = elementFromF64(type, value);
+          after[at + d] = elementFromF64(type, value + shift[from + d]);
         }
       }
     }
@@ -93,20 +109,20 @@ export const keyShift: Property = {
 
     const made = referenceCache(problem, scheme, before, inputs.v);
     const heads = readCache(problem, scheme, made.cache, made.kResidual, made.vResidual);
+    const places = rowPlaces(problem);
+    const values = elementValues(elementType(problem));
     const unshifted = attend(problem, options.softmaxScale, inputs.q, heads);
-    const ratio = queriesPerKvHead(problem);
     const scale = Math.fround(options.softmaxScale);
     const added = (row: number) => {
-      const head = Math.floor(row / ratio) * headSize;
+      const head = places[row].stored * headSize;
       let sum = 0;
       for (let d = 0; d < headSize; d++) {
-        sum += f64FromF16(inputs.q[row * headSize + d]) * shift[head + d];
+        sum += values[inputs.q[row * headSize + d]] * shift[head + d];
       }
       return scale * sum;
     };
     // A row without tokens has no score to add to, a row without a bound keeps its class.
-    const isUnmoved = (row: number) =>
-      bound.guarded[row] === 1 || problem.tokens[Math.floor(row / problem.queryHeads)] === 0;
+    const isUnmoved = (row: number) => bound.guarded[row] !== 0 || places[row].visible === 0;
     const expected = {
       ...bound,
       output: bound.output.map((own, i) =>

@@ -10,18 +10,25 @@
 
 import { packedTokens } from '../reference/cache.js';
 import { exp2, ln2, log2, log2e } from '../reference/exp.js';
-import { f64FromF16 } from '../reference/format.js';
+import { elementRound, elementValues } from '../reference/format.js';
+import { queryTokenCount } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import { below } from './generator.js';
-import type { Judgement, Observation, Property, Verdict, Worst } from './property.js';
+import { unshared } from './pages.js';
+import {
+  type Judgement,
+  manyQueryTokens,
+  type Observation,
+  type Property,
+  type Verdict,
+  type Worst,
+} from './property.js';
 import { cutsAtRecords, otherBlocks } from './stored.js';
 
 const NAME = 'merged-halves';
 /** Of the float64 arithmetic here, relative. */
 const SLACK = 2 ** -40;
-/** Largest finite fp16. */
-const F16_MAX = 65504;
 
 /** A request's two halves, one row: what the kernel gave and how wrong it may be. */
 interface Half {
@@ -67,16 +74,20 @@ function mergeRow(
     Math.abs(share(apart - moved) - t),
     Math.abs(share(apart + moved) - t),
   );
-  const { output, outputBound } = halves.bound;
+  const { output, outputBound, type } = halves.bound;
+  const values = elementValues(type);
   const of = (half: Half, d: number) => {
     const at = half.row * size + d;
-    return { value: f64FromF16(halves.run.output[at]), bound: outputBound[at], exact: output[at] };
+    return { value: values[halves.run.output[at]], bound: outputBound[at], exact: output[at] };
   };
   let worst: Worst | null = null;
   for (let d = 0; d < size; d++) {
     const [x, y] = [of(a, d), of(b, d)];
-    // A half that may overflow its fp16 says nothing about the whole.
-    if (![x, y].every(({ exact, bound }) => Math.abs(exact) + bound < F16_MAX)) continue;
+    // A half that may overflow says nothing about the whole.
+    const bothFinite = [x, y].every(({ exact, bound }) =>
+      Number.isFinite(elementRound(type, Math.abs(exact) + bound)),
+    );
+    if (!bothFinite) continue;
     const value = (t === 0 ? 0 : t * x.value) + (t === 1 ? 0 : (1 - t) * y.value);
     const spread = Math.abs(x.exact - y.exact) * uncertain;
     const scale = Math.abs(x.value) + Math.abs(y.value);
@@ -144,6 +155,7 @@ export const mergedHalves: Property = {
     }
     const { case: c, inputs } = judgement;
     const { tokens, queryHeads, headSize } = c.problem;
+    if (queryTokenCount(c.problem) > 1) return manyQueryTokens;
     if (tokens.every((n) => n === 0)) return { kind: 'unsupported', reason: 'there are no tokens' };
     const whole = judgement.reference();
     if (whole.kind === 'failed') return whole.verdict;
@@ -160,7 +172,7 @@ export const mergedHalves: Property = {
       const request = i >> 1;
       q.set(inputs.q.subarray(request * size, (request + 1) * size), i * size);
     }
-    const cut = { ...c, problem: { ...c.problem, tokens: halves } };
+    const cut = { ...unshared(c), problem: { ...c.problem, tokens: halves } };
     const observation = judgement.observe({ ...inputs, q }, {}, cut);
     if (observation.kind === 'failed') return observation.verdict;
     return compare(c, whole.value, observation.value);

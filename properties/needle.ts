@@ -6,12 +6,12 @@
 // this shape (oracle-power.ts), and that is part of the verdict.
 
 import { valueRows } from '../reference/cache.js';
-import { queriesPerKvHead } from '../reference/problem.js';
 import { accept, describeWorst } from './acceptance.js';
 import { caseHash } from './case.js';
 import { weakness } from './oracle-power.js';
 import { type Planted, plant, plantedRounds } from './planted.js';
 import type { Judgement, Observation, Property, Verdict } from './property.js';
+import { describeRow, rowPlaces } from './rows.js';
 
 /** The first row whose reference is not the planted token's V, or null. */
 function lostKey(
@@ -20,16 +20,16 @@ function lostKey(
   positions: Int32Array,
 ): string | null {
   const { problem } = judgement.case;
-  const { queryHeads, headSize } = problem;
+  const { headSize } = problem;
+  const places = rowPlaces(problem);
   const { output, outputBound } = observed.bound;
   for (let row = 0; row < positions.length; row++) {
     if (positions[row] === -1) continue;
-    const head = Math.floor(row / queriesPerKvHead(problem)); // (requests, kvHeads)
-    const value = valueRows(observed.heads[head], positions[row], 1);
+    const value = valueRows(observed.heads[places[row].stored], positions[row], 1);
     for (let d = 0; d < headSize; d++) {
       const i = row * headSize + d;
       if (!(Math.abs(output[i] - value[d]) <= outputBound[i])) {
-        const place = `request ${Math.floor(row / queryHeads)}, query head ${row % queryHeads}`;
+        const place = describeRow(problem, row);
         return `${place}: found no key along the query in the cache, required at ${positions[row]}`;
       }
     }

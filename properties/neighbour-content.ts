@@ -2,12 +2,14 @@
 // (request, KV head) pairs keep their tensors, the others are filled with NaN, query included: one
 // load across a border, one weight that should have been zero, and the NaN is in the result.
 
-import { firstTokens, queriesPerKvHead } from '../reference/problem.js';
+import { firstTokens } from '../reference/problem.js';
 import type { Case } from './case.js';
 import { type Derived, judgeDerived } from './derived.js';
 import { derive, type Key, word } from './generator.js';
 import type { Inputs } from './kernel.js';
+import { unshared } from './pages.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { rowPlaces } from './rows.js';
 
 const NAN = 0x7fff;
 
@@ -19,14 +21,13 @@ function keptHeads(count: number, key: Key): Uint8Array {
 }
 
 function surrounded(c: Case, inputs: Inputs, key: Key): Derived {
-  const { tokens, kvHeads, queryHeads, headSize } = c.problem;
+  const { tokens, kvHeads, headSize } = c.problem;
   const first = firstTokens(c.problem);
-  const ratio = queriesPerKvHead(c.problem);
+  const places = rowPlaces(c.problem);
   const kept = keptHeads(tokens.length * kvHeads, key);
   const [q, k, v] = [inputs.q.slice(), inputs.k.slice(), inputs.v.slice()];
   for (const [index, keep] of kept.entries()) {
     if (keep === 1) continue;
-    q.fill(NAN, index * ratio * headSize, (index + 1) * ratio * headSize);
     const [request, head] = [Math.floor(index / kvHeads), index % kvHeads];
     for (let token = first[request]; token < first[request + 1]; token++) {
       const from = (token * kvHeads + head) * headSize;
@@ -34,12 +35,14 @@ function surrounded(c: Case, inputs: Inputs, key: Key): Derived {
       v.fill(NAN, from, from + headSize);
     }
   }
+  const rows = Int32Array.from(places, ({ stored }, row) => (kept[stored] === 1 ? row : -1));
+  for (const [row, from] of rows.entries()) {
+    if (from === -1) q.fill(NAN, row * headSize, (row + 1) * headSize);
+  }
   return {
-    case: c,
+    case: unshared(c),
     inputs: { q, k, v },
-    rows: Int32Array.from({ length: tokens.length * queryHeads }, (_, row) => {
-      return kept[Math.floor(row / ratio)] === 1 ? row : -1;
-    }),
+    rows,
     heads: Int32Array.from(kept, (keep, index) => (keep === 1 ? index : -1)),
   };
 }

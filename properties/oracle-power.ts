@@ -9,46 +9,50 @@
 // there, and a verdict that rests on it is worthless, so the caller fails.
 
 import { attend } from '../reference/attention.js';
-import { f16FromF64 } from '../reference/format.js';
-import { type Problem, queriesPerKvHead } from '../reference/problem.js';
+import { headPrefix, oneQueryToken } from '../reference/cache.js';
+import { elementFromF64 } from '../reference/format.js';
+import type { Problem } from '../reference/problem.js';
 import { outputRatio } from './acceptance.js';
 import type { Case } from './case.js';
 import type { Observation } from './property.js';
+import { describeRow, type RowPlace, rowPlaces } from './rows.js';
 
 /** One sentence that names the wrong answer which would pass, or null. */
 export function weakness(c: Case, observed: Observation, positions: Int32Array): string | null {
   const { problem } = c;
-  const rows = problem.tokens.length * problem.queryHeads;
+  const places = rowPlaces(problem);
+  const { type } = observed.bound;
   const withoutLast = attendWithoutLast(c, observed);
-  for (let row = 0; row < rows; row++) {
-    const request = Math.floor(row / problem.queryHeads);
-    const tokens = problem.tokens[request];
+  for (const [row, { visible: tokens }] of places.entries()) {
     if (tokens === 0) continue;
-    const place = `request ${request}, query head ${row % problem.queryHeads}`;
+    const place = describeRow(problem, row);
     if (!rejects(problem, observed, row, () => 0)) return `the zero output (${place})`;
     const from = row * problem.headSize;
-    const last = (channel: number) => f16FromF64(withoutLast[from + channel]);
+    const last = (channel: number) => elementFromF64(type, withoutLast[from + channel]);
     if (positions[row] === tokens - 1 && !rejects(problem, observed, row, last)) {
       return `attention without the last token (${place})`;
     }
-    const neighbour = otherRow(problem, positions, row);
+    const neighbour = otherRow(problem, places, positions, row);
     if (neighbour === null) continue;
     const other = (channel: number) =>
-      f16FromF64(observed.bound.output[neighbour * problem.headSize + channel]);
+      elementFromF64(type, observed.bound.output[neighbour * problem.headSize + channel]);
     if (!rejects(problem, observed, row, other)) return `the next head's output (${place})`;
   }
   return null;
 }
 
 /** The next query head of the request if it reads another key, else null. */
-function otherRow(problem: Problem, positions: Int32Array, row: number): number | null {
-  const { queryHeads } = problem;
+function otherRow(
+  { queryHeads }: Problem,
+  places: readonly RowPlace[],
+  positions: Int32Array,
+  row: number,
+): number | null {
   const head = row % queryHeads;
   if (queryHeads < 2) return null;
   const next = row - head + ((head + 1) % queryHeads);
-  const ratio = queriesPerKvHead(problem);
-  const kvHead = (h: number) => Math.floor((h % queryHeads) / ratio);
-  return kvHead(next) !== kvHead(row) || positions[next] !== positions[row] ? next : null;
+  const isOther = places[next].stored !== places[row].stored || positions[next] !== positions[row];
+  return isOther ? next : null;
 }
 
 /** Whether some element of the row is rejected when the row holds these fp16 bits. */
@@ -64,10 +68,11 @@ function rejects(
   return false;
 }
 
-/** (requests, queryHeads, headSize) */
+/** Attention of every query token without its own token, shaped as the output. */
 function attendWithoutLast(c: Case, { inputs, heads }: Observation): Float64Array {
-  const shorter = heads.map((head) => ({ ...head, tokens: Math.max(head.tokens - 1, 0) }));
-  const tokens = c.problem.tokens.map((n) => Math.max(n - 1, 0));
-  const problem = { ...c.problem, tokens };
+  const flat = oneQueryToken(c.problem, heads);
+  const shorter = flat.heads.map((head) => headPrefix(head, Math.max(head.tokens - 1, 0)));
+  const tokens = flat.problem.tokens.map((n) => Math.max(n - 1, 0));
+  const problem = { ...flat.problem, tokens };
   return attend(problem, c.options.softmaxScale, inputs.q, shorter).output;
 }

@@ -40,6 +40,24 @@ export function sharedTokens(c: Case): number[] {
   return sharedRecords(c).map((records) => records * recordTokens);
 }
 
+/** Whose a token of a request is: request 0's where pages are shared, else the request's own. */
+export function tokenOwner(c: Case): (request: number, token: number) => number {
+  const shared = sharedTokens(c);
+  return (request, token) => (token < shared[request] ? 0 : request);
+}
+
+/** Whether requests have tokens in common. */
+export function hasSharedTokens(c: Case): boolean {
+  return sharedTokens(c).some((tokens) => tokens > 0);
+}
+
+/** The same case with a page of its own for every record: its requests may hold anything. */
+export function unshared(c: Case): Case {
+  const { pages } = c.options;
+  if (pages === undefined || pages.sharedRecords === 0) return c;
+  return { ...c, options: { ...c.options, pages: { ...pages, sharedRecords: 0 } } };
+}
+
 /** The page table of a case; undefined: no table, pages one after another. */
 export function pageTable(c: Case): PageTable | undefined {
   const { pages: options } = c.options;

@@ -1,30 +1,40 @@
-// Power of two: fp16 tensors multiplied by 2^exponent without any rounding, for relations that are
+// Power of two: tensors multiplied by 2^exponent without any rounding, for relations that are
 // exact.
 
-import { f16FromF64, f16Values } from '../reference/format.js';
+import { type ElementType, elementFromF64, elementValues } from '../reference/format.js';
 
-/** Exponent field of fp16 bits: 0 for zero and subnormals, 31 for Inf and NaN. */
-export const exponentOf = (bits: number): number => (bits >> 10) & 31;
+/** Bits of the fraction, and the exponent field that means Inf or NaN. */
+const FIELDS = { fp16: { fraction: 10, top: 31 }, bf16: { fraction: 7, top: 255 } } as const;
 
-/** Zero or normal and finite. */
-export function isPlain(bits: number): boolean {
-  const exponent = exponentOf(bits);
-  return (exponent > 0 && exponent < 31) || (bits & 0x7fff) === 0;
+/** Exponent field of a word: 0 for zero and subnormals, the largest for Inf and NaN. */
+export function exponentField(word: number, type: ElementType = 'fp16'): number {
+  const { fraction, top } = FIELDS[type];
+  return (word >> fraction) & top;
 }
 
-/** x * 2^exponent, or null unless every product is an fp16 number; Inf and NaN stay. */
-export function scaledExactly(x: Uint16Array, exponent: number): Uint16Array | null {
+/** Zero or normal and finite. */
+export function isPlain(word: number, type: ElementType = 'fp16'): boolean {
+  const exponent = exponentField(word, type);
+  return (exponent > 0 && exponent < FIELDS[type].top) || (word & 0x7fff) === 0;
+}
+
+/** x * 2^exponent, or null unless every product is a number of the type; Inf and NaN stay. */
+export function scaledExactly(
+  x: Uint16Array,
+  exponent: number,
+  type: ElementType = 'fp16',
+): Uint16Array | null {
   const factor = 2 ** exponent;
+  const values = elementValues(type);
   const out = new Uint16Array(x.length);
   for (let i = 0; i < x.length; i++) {
-    const bits = x[i];
-    if (exponentOf(bits) === 31) {
-      out[i] = bits;
+    if (exponentField(x[i], type) === FIELDS[type].top) {
+      out[i] = x[i];
       continue;
     }
-    const product = f16Values[bits] * factor;
-    const stored = f16FromF64(product);
-    if (f16Values[stored] !== product) return null;
+    const product = values[x[i]] * factor;
+    const stored = elementFromF64(type, product);
+    if (values[stored] !== product) return null;
     out[i] = stored;
   }
   return out;

@@ -5,7 +5,7 @@
 // it holds no number and no message text, so that one bug keeps one signature over thousands of
 // cases.
 //
-// This file holds types only. judgement.ts makes the Judgement that a property reads.
+// This file holds types and little else. judgement.ts makes the Judgement that a property reads.
 
 import type { BoundResult } from '../reference/bound.js';
 import type { HeadCache } from '../reference/cache.js';
@@ -51,6 +51,12 @@ export type Verdict =
       readonly source?: SourceLine;
     }
   | { readonly kind: 'unsupported'; readonly reason: string };
+
+/** Verdict of relations that move tokens about where their order is known to later queries. */
+export const manyQueryTokens: Verdict = {
+  kind: 'unsupported',
+  reason: 'query tokens see different tokens, whose places matter',
+};
 
 export type Failure = Extract<Verdict, { kind: 'fail' }>;
 

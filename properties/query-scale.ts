@@ -3,6 +3,7 @@
 // as nothing is subnormal or overflows, so every bit stays. It is also the test that the softmax
 // scale is an option with an effect: a kernel that ignores it sees queries of another size.
 
+import { elementType } from '../reference/problem.js';
 import { accept, verdictOf } from './acceptance.js';
 import { below } from './generator.js';
 import { isPlain, scaledExactly } from './power-of-two.js';
@@ -23,14 +24,16 @@ interface Scaled {
 function scaled(judgement: Judgement): Scaled | null {
   const { q } = judgement.inputs;
   const { softmaxScale } = judgement.case.options;
-  if (!q.every(isPlain)) return null;
+  const type = elementType(judgement.case.problem);
+  const allPlain = (x: Uint16Array) => x.every((word) => isPlain(word, type));
+  if (!allPlain(q)) return null;
   const start = below(judgement.key('query-scale'), 0, EXPONENTS.length);
   for (let i = 0; i < EXPONENTS.length; i++) {
     const exponent = EXPONENTS[(start + i) % EXPONENTS.length];
     const scale = softmaxScale * 2 ** -exponent;
-    const other = scaledExactly(q, exponent);
+    const other = scaledExactly(q, exponent, type);
     const inRange = Math.abs(scale) >= SCALE_MIN && Math.abs(scale) <= SCALE_MAX;
-    if (inRange && other?.every(isPlain)) return { q: other, softmaxScale: scale };
+    if (inRange && other !== null && allPlain(other)) return { q: other, softmaxScale: scale };
   }
   return null;
 }

@@ -11,7 +11,7 @@ import { attend } from '../reference/attention.js';
 import { dequantized, keyRows, readCache, referenceCache, valueRows } from '../reference/cache.js';
 import { elementFromF64 } from '../reference/format.js';
 import { usedPages } from '../reference/page-table.js';
-import { elementType, problemError } from '../reference/problem.js';
+import { elementType, problemError, queryTokensMax } from '../reference/problem.js';
 import { bitdecoding, recordTokens, schemeError } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import { undeclared } from './declared.js';
@@ -39,12 +39,7 @@ function everyFormat(): FormatSupport[] {
 export function referenceCapabilities(arithmetic: Arithmetic | null): Capabilities {
   return {
     name: 'reference',
-    formats: everyFormat()
-      .slice(0, 1)
-      .map((f) => ({
-        ...f,
-        ...{ kAxis: ['channel'], bits: [4, 2], headSizes: [128], types: ['fp16'] },
-      })),
+    formats: everyFormat(),
     layout: 'record128',
     tokensMax: 1_000_000,
     headsPerKvMax: 64,
@@ -52,6 +47,8 @@ export function referenceCapabilities(arithmetic: Arithmetic | null): Capabiliti
     tiles: [8, 16, recordTokens],
     deterministic: true,
     batchInvariant: true,
+    queryTokensMax,
+    ...{ paged: true, append: true, dequantize: true, strided: true },
     emulated: false,
     checked: false,
   };

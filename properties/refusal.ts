@@ -3,7 +3,7 @@
 // head too many. Nothing is launched: the answer of supports() is judged.
 
 import type { Scheme } from '../reference/scheme.js';
-import type { Case } from './case.js';
+import type { Case, CaseOptions } from './case.js';
 import type { Capabilities } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
 
@@ -13,6 +13,26 @@ export interface Beyond {
   /** What was asked, for the message. */
   readonly asked: string;
   readonly case: Case;
+}
+
+/** Query tokens, pages, appending and strides, as far as they are not declared. */
+function optionsBeyond(c: Case, capabilities: Capabilities): Beyond[] {
+  const { queryTokensMax = 1 } = capabilities;
+  const withOption = (rule: string, change: Partial<CaseOptions>): Beyond => ({
+    ...{ rule, asked: `options.${Object.keys(change)[0]}` },
+    case: { ...c, options: { ...c.options, ...change } },
+  });
+  const pages = { order: 'shuffled', seed: 1, spare: 1, sharedRecords: 0 } as const;
+  const beyond: Beyond[] = [
+    {
+      ...{ rule: 'query-tokens', asked: `${queryTokensMax + 1} query tokens` },
+      case: { ...c, problem: { ...c.problem, queryTokens: queryTokensMax + 1 } },
+    },
+  ];
+  if (capabilities.paged !== true) beyond.push(withOption('pages', { pages }));
+  if (capabilities.append !== true) beyond.push(withOption('append', { appended: 1 }));
+  if (capabilities.strided !== true) beyond.push(withOption('strides', { inputPadding: 8 }));
+  return beyond;
 }
 
 /** Cases that differ from `c` in one thing that is not declared. */
@@ -58,6 +78,13 @@ export function undeclaredCases(c: Case, capabilities: Capabilities): Beyond[] {
     ).map((headSize) => ({
       ...{ rule: 'head-size', asked: `head size ${headSize}`, case: withProblem({ headSize }) },
     })),
+    ...absent(
+      ['fp16', 'bf16'],
+      all((f) => f.types ?? ['fp16']),
+    ).map((type) => ({
+      ...{ rule: 'type', asked: `the type ${type}`, case: withProblem({ type }) },
+    })),
+    ...optionsBeyond(c, capabilities),
     {
       rule: 'tokens',
       asked: `${tokensMax + 1} tokens`,
@@ -75,7 +102,7 @@ export const refusal: Property = {
   name: 'refusal',
   statement:
     'A kernel declines every case that its declaration excludes: width, group, axis, format, ' +
-    'head size, length and heads.',
+    'head size, type, length, heads, query tokens, pages, appended tokens and strides.',
   blind: 'Arguments that a Case cannot express, such as null pointers and wrong buffer sizes.',
   oneIn: 4,
 

@@ -17,10 +17,10 @@ export function sameBits(
   what: string,
   included: (buffer: DefinedRegion['buffer']) => boolean = () => true,
 ): Verdict {
-  const { problem } = judgement.case;
-  const others = definedRegions(problem, second);
+  const c = judgement.case;
+  const others = definedRegions(c, second);
   let elements = 0;
-  for (const [i, { buffer, offset, bytes }] of definedRegions(problem, first).entries()) {
+  for (const [i, { buffer, offset, bytes }] of definedRegions(c, first).entries()) {
     if (!included(buffer)) continue;
     const other = others[i].bytes;
     const at = bytes.findIndex((byte, place) => byte !== other[place]);

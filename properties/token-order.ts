@@ -7,13 +7,14 @@
 // step, everything is rescaled all the time) and falling (it never does).
 
 import { packedTokens } from '../reference/cache.js';
-import { f64FromF16 } from '../reference/format.js';
-import { firstTokens } from '../reference/problem.js';
+import { elementValues } from '../reference/format.js';
+import { elementType, firstTokens, queryTokenCount } from '../reference/problem.js';
 import { accept, verdictOf } from './acceptance.js';
 import type { Case } from './case.js';
 import { below, derive, type Key, word } from './generator.js';
 import type { Inputs } from './kernel.js';
-import type { Judgement, Property, Verdict } from './property.js';
+import { unshared } from './pages.js';
+import { type Judgement, manyQueryTokens, type Property, type Verdict } from './property.js';
 import { cutsAtRecords, otherBlocks } from './stored.js';
 
 type Rank = (request: number) => (token: number) => number;
@@ -26,14 +27,15 @@ function ranks(c: Case, inputs: Inputs, key: Key): Rank {
   const head = below(key, 1, queryHeads);
   const kvHead = Math.floor(head / (queryHeads / kvHeads));
   const direction = order === 1 ? 1 : -1;
+  const values = elementValues(elementType(c.problem));
   return (request) => {
     const own = derive(key, request);
     if (order === 0) return (token) => word(own, token);
     const from = (request * queryHeads + head) * headSize;
-    const query = Array.from(inputs.q.subarray(from, from + headSize), f64FromF16);
+    const query = Array.from(inputs.q.subarray(from, from + headSize), (word) => values[word]);
     return (token) => {
       const at = ((first[request] + token) * kvHeads + kvHead) * headSize;
-      const score = query.reduce((sum, x, d) => sum + x * f64FromF16(inputs.k[at + d]), 0);
+      const score = query.reduce((sum, x, d) => sum + x * values[inputs.k[at + d]], 0);
       return Number.isNaN(score) ? 0 : score * c.options.softmaxScale * direction;
     };
   };
@@ -64,7 +66,7 @@ function reordered(c: Case, inputs: Inputs, key: Key): Inputs {
   const k = new Uint16Array(inputs.k.length);
   const v = new Uint16Array(inputs.v.length);
   problem.tokens.forEach((tokens, request) => {
-    const order = orderedTokens(tokens, scheme.group, rank(request));
+    const order = orderedTokens(tokens, Math.min(scheme.group, 128), rank(request));
     order.forEach((token, place) => {
       const from = (first[request] + token) * rowSize;
       const to = (first[request] + place) * rowSize;
@@ -86,12 +88,14 @@ export const tokenOrder: Property = {
   judge(judgement: Judgement): Verdict {
     if (!cutsAtRecords(judgement)) return otherBlocks;
     const { case: c, inputs } = judgement;
+    if (queryTokenCount(c.problem) > 1) return manyQueryTokens;
     if (Math.max(...c.problem.tokens) < 2) {
       return { kind: 'unsupported', reason: 'no request has two tokens' };
     }
     const reference = judgement.reference();
     if (reference.kind === 'failed') return reference.verdict;
-    const second = judgement.run(reordered(c, inputs, judgement.key('token-order')));
+    const other = reordered(c, inputs, judgement.key('token-order'));
+    const second = judgement.run(other, {}, unshared(c));
     if (second.kind === 'failed') return second.verdict;
     const { output, lse } = second.value;
     return verdictOf('token-order', accept(c.problem, reference.value.bound, output, lse));

@@ -6,20 +6,22 @@
 // Heads in which a scale of V leaves the normal numbers of fp16 are left out: there quantisation
 // itself does not commute.
 
+import { normalMin, roundingUnit } from '../reference/arithmetic.js';
 import type { BoundResult } from '../reference/bound.js';
 import { type HeadCache, readCache } from '../reference/cache.js';
-import { f16Values, f64FromF16 } from '../reference/format.js';
-import { queriesPerKvHead } from '../reference/problem.js';
+import { type ElementType, elementRound, elementValues, f16Values } from '../reference/format.js';
+import { elementType } from '../reference/problem.js';
 import { accept, verdictOf } from './acceptance.js';
 import { below } from './generator.js';
 import type { Ran } from './kernel.js';
-import { exponentOf, isPlain, scaledExactly } from './power-of-two.js';
+import { pageTable } from './pages.js';
+import { exponentField, isPlain, scaledExactly } from './power-of-two.js';
 import type { Judgement, Observation, Property, Verdict } from './property.js';
+import { describeRow, rowPlaces } from './rows.js';
 import { notRecords } from './stored.js';
 
 const NAME = 'value-scale';
 const EXPONENTS = [1, 4, -1, -4];
-const F16_MAX = 65504;
 
 interface Scaled {
   readonly v: Uint16Array;
@@ -29,9 +31,10 @@ interface Scaled {
 function scaled(judgement: Judgement, exact: boolean): Scaled | null {
   const exponents = EXPONENTS.filter((exponent) => exact || exponent > 0);
   const start = below(judgement.key(NAME), 0, exponents.length);
+  const type = elementType(judgement.case.problem);
   for (let i = 0; i < exponents.length; i++) {
     const exponent = exponents[(start + i) % exponents.length];
-    const v = scaledExactly(judgement.inputs.v, exponent);
+    const v = scaledExactly(judgement.inputs.v, exponent, type);
     if (v !== null) return { v, exponent };
   }
   return null;
@@ -44,7 +47,8 @@ function isClean(head: HeadCache, other: HeadCache): boolean {
       isPlain(bits) && isPlain(other.v.scales[i]) && (bits === 0) === (other.v.scales[i] === 0)
     );
   });
-  return scales && head.vResidual.every(isPlain) && other.vResidual.every(isPlain);
+  const plain = (word: number) => isPlain(word, head.type);
+  return scales && head.vResidual.every(plain) && other.vResidual.every(plain);
 }
 
 /** Codes that do not stay, or a scale that is not multiplied, in a head where that is exact. */
@@ -61,21 +65,28 @@ function cacheError(head: HeadCache, other: HeadCache, exponent: number): string
 }
 
 /**
- * What an output must be after it was `before`, in fp16 bits, or null where nothing is required.
+ * What an output must be after it was `before`, as words, or null where nothing is required.
  */
-function outputError(before: number, after: number, exponent: number): string | null {
-  const [x, y] = [f64FromF16(before), f64FromF16(after)];
+function outputError(
+  type: ElementType,
+  before: number,
+  after: number,
+  exponent: number,
+): string | null {
+  const [x, y] = [elementValues(type)[before], elementValues(type)[after]];
   const required = x * 2 ** exponent;
   if (!Number.isFinite(x)) return null;
-  if (Math.abs(required) > F16_MAX) {
-    const infinite = Math.sign(x) * Number.POSITIVE_INFINITY;
-    return y === infinite ? null : `found ${y}, required ${infinite}`;
+  const stored = elementRound(type, required);
+  if (!Number.isFinite(stored)) {
+    return y === stored ? null : `found ${y}, required ${stored}`;
   }
-  if (exponentOf(before) > 0 && Math.abs(required) >= 2 ** -14) {
+  const smallest = normalMin(type);
+  if (exponentField(before, type) > 0 && Math.abs(required) >= smallest) {
     return y === required ? null : `found ${y}, required ${required}`;
   }
   // Half a subnormal quantum of each, and a rounding of the result if it is normal.
-  const allowed = 2 ** (exponent - 25) + 2 ** -25 + 2 ** -11 * Math.abs(required);
+  const half = smallest * roundingUnit(type);
+  const allowed = 2 ** exponent * half + half + roundingUnit(type) * Math.abs(required);
   return Math.abs(y - required) <= allowed ? null : `found ${y}, required ${required}`;
 }
 
@@ -97,7 +108,8 @@ function compareBits(
   exponent: number,
   included: (row: number) => boolean,
 ): Verdict {
-  const { queryHeads, headSize } = judgement.case.problem;
+  const { problem } = judgement.case;
+  const { headSize } = problem;
   const fail = (tensor: string, place: string, error: string): Verdict => ({
     kind: 'fail',
     signature: `${NAME}/${tensor}`,
@@ -105,15 +117,15 @@ function compareBits(
   });
   let elements = 0;
   for (let row = 0; row < run.lse.length; row++) {
-    const place = `${Math.floor(row / queryHeads)}, ${row % queryHeads}`;
+    const place = describeRow(problem, row);
     if (!Object.is(second.lse[row], run.lse[row])) {
       return fail('lse', place, `found ${second.lse[row]}, required ${run.lse[row]}`);
     }
     elements += 1;
-    if (!included(row) || bound.guarded[row] === 1) continue;
+    if (!included(row) || bound.guarded[row] !== 0) continue;
     for (let d = 0; d < headSize; d++) {
       const at = row * headSize + d;
-      const error = outputError(run.output[at], second.output[at], exponent);
+      const error = outputError(bound.type, run.output[at], second.output[at], exponent);
       if (error !== null) return fail('output', `${place}, ${d}`, error);
     }
     elements += headSize;
@@ -146,7 +158,7 @@ export const valueScale: Property = {
 
     const { cache, kResidual, vResidual, output, lse } = second.value;
     const { heads, bound } = reference.value;
-    const others = readCache(c.problem, c.scheme, cache, kResidual, vResidual);
+    const others = readCache(c.problem, c.scheme, cache, kResidual, vResidual, pageTable(c));
     const clean = heads.map((head, i) => isClean(head, others[i]));
     for (const [i, head] of heads.entries()) {
       const error = clean[i] ? cacheError(head, others[i], exponent) : null;
@@ -154,8 +166,8 @@ export const valueScale: Property = {
       const message = `cache of head ${i}, V times 2^${exponent}: ${error}`;
       return { kind: 'fail', signature: `${NAME}/cache`, message };
     }
-    const ratio = queriesPerKvHead(c.problem);
-    const included = (row: number) => clean[Math.floor(row / ratio)];
+    const places = rowPlaces(c.problem);
+    const included = (row: number) => clean[places[row].stored];
     if (exact) return compareBits(judgement, reference.value, second.value, exponent, included);
     return verdictOf(NAME, accept(c.problem, scaledBound(bound, exponent), output, lse, included));
   },

@@ -6,10 +6,11 @@
 // another base show at once.
 
 import { log2Error, u } from '../reference/arithmetic.js';
-import { valueRows } from '../reference/cache.js';
+import { oneQueryToken, valueRows } from '../reference/cache.js';
 import { ln2, log2 } from '../reference/exp.js';
-import { queriesPerKvHead } from '../reference/problem.js';
+import { queriesPerKvHead, visibleTokens } from '../reference/problem.js';
 import { accept, verdictOf } from './acceptance.js';
+import type { Case } from './case.js';
 import type { Judgement, Observation, Property, Verdict } from './property.js';
 
 /** Rows dequantised at a time. */
@@ -20,13 +21,15 @@ function countBound(n: number): number {
   return ln2 * log2Error(log2(n)) + (4 * u + 2 ** -44) * ln2 * log2(n) + 2 ** -64;
 }
 
-/** Means of V over the tokens of each request and KV head, (requests, kvHeads, headSize). */
-function means({ heads }: Observation): Float64Array[] {
-  return heads.map((head) => {
+/** Means of V over what each query token sees, (requests, queryTokens, kvHeads, headSize). */
+function means(c: Case, { heads }: Observation): Float64Array[] {
+  return oneQueryToken(c.problem, heads).heads.map((head) => {
     const { tokens, headSize } = head;
     const mean = new Float64Array(headSize);
-    for (let first = 0; first < tokens; first += ROWS) {
-      const rows = valueRows(head, first, Math.min(ROWS, tokens - first));
+    for (let first = 0; first < tokens; ) {
+      const end = first < head.packed ? head.packed : tokens;
+      const rows = valueRows(head, first, Math.min(ROWS, end - first));
+      first += rows.length / headSize;
       for (let i = 0; i < rows.length; i++) mean[i % headSize] += rows[i];
     }
     return mean.map((sum) => (tokens === 0 ? 0 : sum / tokens));
@@ -45,9 +48,10 @@ export const zeroQuery: Property = {
     const observation = judgement.observe({ ...inputs, q: new Uint16Array(inputs.q.length) });
     if (observation.kind === 'failed') return observation.verdict;
     const { run, bound } = observation.value;
-    const { queryHeads, headSize, tokens } = c.problem;
+    const { queryHeads, headSize } = c.problem;
+    const tokens = visibleTokens(c.problem);
     const ratio = queriesPerKvHead(c.problem);
-    const rows = means(observation.value);
+    const rows = means(c, observation.value);
     const output = bound.output.map((reference, i) => {
       const row = Math.floor(i / headSize);
       // Rows without a bound (NaN or Inf in the cache) keep the class that the reference gives

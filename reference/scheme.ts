@@ -41,6 +41,11 @@ export function isPlain(scheme: Scheme): boolean {
   return scheme.format === 'fp16';
 }
 
+/** The largest code of a grid that the format keeps exactly; of plain rows any small one does. */
+export function gridCodeMax(scheme: Scheme): number {
+  return isPlain(scheme) ? 15 : 2 ** scheme.bits - 1;
+}
+
 export interface FormatSpec {
   readonly format: string;
   readonly bits: readonly number[];

@@ -6,18 +6,22 @@
 // and without chain, because fast-check cannot shrink a foreign value through a chain.
 
 import fc from 'fast-check';
+import type { ElementType } from '../../reference/format.js';
+import { caseSchemeError } from '../../reference/formats/case-scheme.js';
+import { problemError, queryRowCount } from '../../reference/problem.js';
 import { CASE_SCHEMA, type Case } from '../case.js';
-import type { Capabilities } from '../kernel.js';
-import { LIMITS } from '../parse-case.js';
+import type { Capabilities, FormatSupport } from '../kernel.js';
+import { fitted } from './fitted.js';
+import { type OptionSpace, optionsArbitrary } from './options.js';
 import { anyProblem, type ProblemSpace, problemArbitrary } from './problem.js';
 import { anyRecipe, type RecipeSpace, recipeArbitrary } from './recipe.js';
 import { related } from './related.js';
 import { anyFormats, schemeArbitrary } from './scheme.js';
 import { drawSwarm, type Thin, wholeSwarm } from './swarm.js';
-import { Choice, Whole, Widened, weighted } from './whole.js';
+import { Widened } from './whole.js';
 
 export interface CaseSpace {
-  /** Bounds the cost of a case: 2 * (sum of tokens) * query heads * head size. */
+  /** Bounds the cost of a case: 2 * (sum of tokens) * query tokens * query heads * head size. */
   readonly multiplyAddsMax: number;
   readonly requestsMax: number;
   readonly tokensMax: number;
@@ -45,28 +49,14 @@ export const defaultSpace: CaseSpace = {
   nonFinite: false,
 };
 
-/**
- * 1/sqrt(head size) first, then 1, then scales that flatten, sharpen or overflow a careless kernel.
- */
-const SOFTMAX_SCALES = [1 / Math.sqrt(128), 1, 0.5, 0.125, 2 ** -10, 4, 64, 1024, 0.3].map(
-  Math.fround,
-);
-const SOFTMAX_WEIGHTS = [10, 4, 1, 1, 1, 1, 1, 1, 1];
-
-/** 0: the kernel chooses; then few, many, and more than there are records. */
-const SPLITS = [0, 1, 2, 3, 4, 7, 8, 16, 33, 129];
-const SPLIT_WEIGHTS = [8, 4, 4, 3, 2, 2, 1, 1, 1, 1];
-
 function records(
   problem: ProblemSpace,
   formats: Capabilities['formats'],
   recipes: RecipeSpace,
+  options: OptionSpace,
   thin: Thin = wholeSwarm,
 ): fc.Arbitrary<Case> {
   const recipe = recipeArbitrary({ ...recipes, thin });
-  const scaleWeights = thin(SOFTMAX_WEIGHTS);
-  const splitWeights = thin(SPLIT_WEIGHTS);
-  const isScale = (value: unknown) => typeof value === 'number' && Number.isFinite(value);
   const plain = { noNullPrototype: true } as const;
   return fc.record(
     {
@@ -74,23 +64,29 @@ function records(
       problem: problemArbitrary({ ...problem, thin }),
       scheme: schemeArbitrary(formats, thin),
       tensors: fc.record({ q: recipe, k: recipe, v: recipe }, plain),
-      options: fc.record(
-        {
-          softmaxScale: new Choice(SOFTMAX_SCALES, scaleWeights, isScale),
-          splits: new Whole({
-            ...{ min: 0, max: LIMITS.splits, edges: SPLITS },
-            draw: (random) => weighted(random, SPLITS, splitWeights),
-          }),
-        },
-        plain,
-      ),
+      options: optionsArbitrary(options, thin),
     },
     plain,
   );
 }
 
+/** Not every scheme goes with every head size: fields that shrink one by one may part. */
+function isPossible({ problem, scheme }: Case): boolean {
+  return problemError(problem) === null && caseSchemeError(scheme, problem) === null;
+}
+
 /** Shrinks any case that parseCase accepts, except literal tensors. */
-export const anyCase: fc.Arbitrary<Case> = records(anyProblem, anyFormats, anyRecipe);
+export const anyCase: fc.Arbitrary<Case> = records(anyProblem, anyFormats, anyRecipe, {}).filter(
+  isPossible,
+);
+
+const typesOfEntry = ({ types = ['fp16'] }: FormatSupport) => types;
+
+/** Types that some format is declared for, simplest first. */
+function typesOf({ formats }: Capabilities): ElementType[] {
+  const declared = new Set(formats.flatMap(typesOfEntry));
+  return (['fp16', 'bf16'] as const).filter((type) => declared.has(type));
+}
 
 export function caseArbitrary(
   capabilities: Capabilities,
@@ -100,6 +96,7 @@ export function caseArbitrary(
   const headSizes = [...new Set(capabilities.formats.flatMap((f) => f.headSizes))];
   const problem: ProblemSpace = {
     ...{ headSizes, tiles: capabilities.tiles, ratioMax: capabilities.headsPerKvMax },
+    ...{ types: typesOf(capabilities), queryTokensMax: capabilities.queryTokensMax ?? 1 },
     ...{ requestsMax: space.requestsMax, kvHeadsMax: space.kvHeadsMax },
     tokensMax: Math.min(space.tokensMax, capabilities.tokensMax),
     multiplyAddsMax: space.multiplyAddsMax,
@@ -121,7 +118,7 @@ const ROW_SPLITS_MAX = 2 ** 13;
 
 /** The case with fewer splits where it would start too many blocks. */
 function affordable(c: Case): Case {
-  const rows = c.problem.tokens.length * c.problem.queryHeads;
+  const rows = queryRowCount(c.problem);
   const splits = Math.min(c.options.splits, Math.max(1, Math.floor(ROW_SPLITS_MAX / rows)));
   return splits >= c.options.splits ? c : { ...c, options: { ...c.options, splits } };
 }
@@ -150,9 +147,11 @@ class Drawn extends fc.Arbitrary<Case> {
   override generate(random: fc.Random, bias: number | undefined): fc.Value<Case> {
     const { problem, capabilities, recipes } = this;
     const thin = drawSwarm(random);
-    const drawn = records(problem, capabilities.formats, recipes, thin).generate(random, bias);
+    const { formats } = capabilities;
+    const drawn = records(problem, formats, recipes, capabilities, thin).generate(random, bias);
+    const possible = fitted(random, drawn.value, capabilities, problem.multiplyAddsMax);
     const whole = inMultiples(
-      related(random, drawn.value, this.deepSpace, recipes.rareOneIn),
+      appendedAtRecords(random, related(random, possible, this.deepSpace, recipes.rareOneIn)),
       capabilities,
     );
     return new fc.Value(affordable(whole), undefined);

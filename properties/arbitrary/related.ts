@@ -44,6 +44,18 @@ function crowd(random: fc.Random, c: Case, space: ProblemSpace): Case {
 }
 
 /**
+ * A third of what is appended starts beside a record's edge: the window is full after no step, one
+ * or two, and once more a record later.
+ */
+export function appendedAtRecords(random: fc.Random, c: Case): Case {
+  const { appended = 0 } = c.options;
+  if (appended === 0 || random.nextInt(0, 2) !== 0) return c;
+  const tail = c.problem.tokens[random.nextInt(0, c.problem.tokens.length - 1)] % recordTokens;
+  const steps = tail + random.nextInt(-1, 2) + recordTokens * random.nextInt(0, 1);
+  return { ...c, options: { ...c.options, appended: Math.max(1, steps) } };
+}
+
+/**
  * One request so long, and in one split, that a block goes several times through everything it
  * uses in turn (slots of a ring, phases of a barrier); one or two query heads, to stay in the
  * budget.

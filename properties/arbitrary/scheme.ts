@@ -16,18 +16,35 @@ export const anyFormats: readonly FormatSupport[] = [
     kAxis: ['channel'],
     bits: [4, 2],
     groups: [128, 64, 32],
-    headSizes: [128],
+    headSizes: [128, 64, 256],
   },
+  {
+    format: 'bitdecoding',
+    kAxis: ['channel'],
+    bits: [8],
+    groups: [128, 64, 32],
+    headSizes: [128, 64, 256],
+  },
+  {
+    format: 'bitdecoding',
+    kAxis: ['token'],
+    bits: [4, 2, 8],
+    groups: [128, 64, 32, 256],
+    headSizes: [128, 64, 256],
+  },
+  { format: 'fp16', kAxis: ['channel'], bits: [16], groups: [128], headSizes: [128, 64, 256] },
 ];
 
 export function schemesOf(formats: readonly FormatSupport[]): Scheme[] {
-  return formats.flatMap(({ format, kAxis, bits, groups }) =>
+  const all = formats.flatMap(({ format, kAxis, bits, groups }) =>
     kAxis.flatMap((axis) =>
       bits.flatMap((b) =>
         groups.map((group) => ({ format, kAxis: axis, bits: b, group }) as unknown as Scheme),
       ),
     ),
   );
+  // Entries of a declaration may overlap.
+  return all.filter((scheme, i) => all.findIndex((other) => equal(scheme, other)) === i);
 }
 
 function equal(a: Scheme, b: Scheme): boolean {

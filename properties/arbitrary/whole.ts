@@ -81,23 +81,26 @@ export class Whole extends fc.Arbitrary<number> {
 
 export class Choice<T> extends fc.Arbitrary<T> {
   /**
-   * table: simplest first; weights: how often each is drawn; accepts: what a stored case may hold.
+   * table: simplest first; weights: how often each is drawn, null: always the first, without a
+   * draw; accepts: what a stored case may hold.
    */
   constructor(
     private readonly table: readonly T[],
-    private readonly weights: readonly number[],
+    private readonly weights: readonly number[] | null,
     private readonly accepts: (value: unknown) => boolean,
     private readonly equal: (a: T, b: T) => boolean = Object.is,
   ) {
     super();
     if (table.length === 0) throw new RangeError('table: found 0 values, required at least 1');
-    if (table.length !== weights.length) {
+    if (weights !== null && table.length !== weights.length) {
       throw new RangeError(`weights: found ${weights.length}, required ${table.length}`);
     }
   }
 
   override generate(random: fc.Random): fc.Value<T> {
-    return new fc.Value(weighted(random, this.table, this.weights), undefined);
+    const { table, weights } = this;
+    const value = weights === null ? table[0] : weighted(random, table, weights);
+    return new fc.Value(value, undefined);
   }
 
   override canShrinkWithoutContext(value: unknown): value is T {
