@@ -288,7 +288,7 @@ const ofBreadth: readonly PlantedFlaw[] = [
     property: 'strided-rows',
     plant: () => (c, _inputs, ran) => ((c.options.inputPadding ?? 0) >= 8 ? withNan(ran) : ran),
     shows: (c) => (c.options.inputPadding ?? 0) === 0,
-    share: 1,
+    share: 0.9, // where all of them are NaN anyway nothing shows
   },
   {
     story: 'a dequantised value is rounded in another way',

@@ -61,7 +61,7 @@ export function undeclaredCases(c: Case, capabilities: Capabilities): Beyond[] {
       ...{ rule: 'group', asked: `groups of ${group}`, case: withScheme({ group }) },
     })),
     ...absent(
-      ['channel', 'token'],
+      ['channel', 'token', 'head'],
       all((f) => f.kAxis),
     ).map((kAxis) => ({
       ...{ rule: 'axis', asked: `K by ${kAxis}`, case: withScheme({ kAxis }) },

@@ -15,7 +15,7 @@ import { fitted } from './fitted.js';
 import { type OptionSpace, optionsArbitrary } from './options.js';
 import { anyProblem, type ProblemSpace, problemArbitrary } from './problem.js';
 import { anyRecipe, type RecipeSpace, recipeArbitrary } from './recipe.js';
-import { related } from './related.js';
+import { appendedAtRecords, related } from './related.js';
 import { anyFormats, schemeArbitrary } from './scheme.js';
 import { drawSwarm, type Thin, wholeSwarm } from './swarm.js';
 import { Widened } from './whole.js';
@@ -57,6 +57,7 @@ function records(
   thin: Thin = wholeSwarm,
 ): fc.Arbitrary<Case> {
   const recipe = recipeArbitrary({ ...recipes, thin });
+  const ownOptions = optionsArbitrary(options, thin);
   const plain = { noNullPrototype: true } as const;
   return fc.record(
     {
@@ -64,7 +65,7 @@ function records(
       problem: problemArbitrary({ ...problem, thin }),
       scheme: schemeArbitrary(formats, thin),
       tensors: fc.record({ q: recipe, k: recipe, v: recipe }, plain),
-      options: optionsArbitrary(options, thin),
+      options: ownOptions,
     },
     plain,
   );
