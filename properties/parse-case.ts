@@ -152,7 +152,9 @@ function show(value: unknown): string {
 }
 
 function quote(text: string): string {
-  return JSON.stringify(text.length > 40 ? `${text.slice(0, 37)}...` : text);
+  const quoted = JSON.stringify(text.length > 40 ? `${text.slice(0, 37)}...` : text);
+  // JSON leaves U+007F to U+009F as they are, which a terminal may obey.
+  return quoted.replace(/\p{Cc}/gu, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
 }
 
 export function parseCase(json: unknown): ParsedCase {

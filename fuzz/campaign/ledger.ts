@@ -24,6 +24,9 @@ import { reasonOf } from './workdir.js';
 
 export const LEDGER_SCHEMA = 'kvproof.ledger/1';
 
+/** zod repeats what it found, whatever its length. */
+const SENTENCE_MAX = 500;
+
 export interface LedgerEntry {
   readonly signature: string;
   readonly class: 'wrong-answer' | 'crash';
@@ -113,7 +116,8 @@ function sentence({ path, message }: z.core.$ZodIssue): string {
   const where = path
     .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
     .join('');
-  return `${where === '' ? 'the file' : where.replace(/^\./, '')}: ${message}`;
+  const found = `${where === '' ? 'the file' : where.replace(/^\./, '')}: ${message}`;
+  return found.replace(/\p{Cc}/gu, ' ').slice(0, SENTENCE_MAX);
 }
 
 export class Ledger {
