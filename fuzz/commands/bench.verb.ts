@@ -12,4 +12,26 @@ export const benchVerb: DefineVerb = (program, { settle }) => {
       const { benchHarness } = await import('./bench-harness.js');
       settle(await benchHarness(flags));
     });
+  bench
+    .command('kernel')
+    .description('decode, quantize and append of a kernel on a GPU against the limit of its memory')
+    .option('--kernel <uri>', 'cuda:N, or lib:PATH of a CUDA kernel', 'cuda:0')
+    .option('--runs <n>', 'of each row', '50')
+    .option('--seed <n>', 'of the inputs', '1')
+    .option('--json <file>', 'write the result as kvproof.bench-kernel/1')
+    .action(async (flags) => {
+      const { benchKernel } = await import('./bench-kernel.js');
+      settle(await benchKernel(flags));
+    });
+  bench
+    .command('decode-step')
+    .description('one decode step of a model of the shape of LLaMA-3.1-8B on a GPU')
+    .option('--kernel <uri>', 'cuda:N, or lib:PATH of a CUDA kernel', 'cuda:0')
+    .option('--runs <n>', 'of each row', '20')
+    .option('--seed <n>', 'of inputs and weights', '1')
+    .option('--json <file>', 'write the result as kvproof.bench-decode-step/1')
+    .action(async (flags) => {
+      const { benchDecodeStep } = await import('./bench-decode-step.js');
+      settle(await benchDecodeStep(flags));
+    });
 };

@@ -84,6 +84,8 @@ export interface Addon {
     inputs: NativeInputs,
     options: NativeOptions,
   ): TimedRan | NativeFailure;
+  /** One call of the clock at `path` (native/host/bench.h), on the kernel of a handle. */
+  bench(handle: number, path: string, request: object): unknown;
   close(handle: number): void;
 }
 
@@ -176,6 +178,11 @@ export class NativeKernel implements Kernel {
     });
     if (result.kind !== 'ran') throw new Error(`${this.uri}: ${reasonWithReport(result)}`);
     return (result.decodeSeconds ?? Number.NaN) / decodes;
+  }
+
+  /** One call of the clock; bench/device.ts has the requests and the answers. */
+  bench(path: string, request: object): unknown {
+    return this.addon.bench(this.handle, path, request);
   }
 
   close(): void {

@@ -6,6 +6,7 @@
 //                                              emulated, checked}
 //   supports(handle, problem)              -> null, or the kernel's reason
 //   run(handle, problem, inputs, options)  -> {kind, ...}, see run.h
+//   bench(handle, path, request)           -> {kind, ...}, see bench.h
 //   close(handle)
 //
 // A handle is a number, since a number cannot be forged into a pointer. Wrong arguments throw an
@@ -21,6 +22,7 @@
 #include <string>
 
 #include "arguments.h"
+#include "bench.h"
 #include "library.h"
 #include "run.h"
 
@@ -194,6 +196,11 @@ Napi::Value run_kernel(const Napi::CallbackInfo& info) {
   return outcome_value(info.Env(), run(*library, problem, inputs.pointers(problem), options));
 }
 
+Napi::Value bench(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Library> library = library_argument(info);
+  return call_bench(*library, path_argument(info[1], "path"), info[2]);
+}
+
 Napi::Value close(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Library> library = library_argument(info);
   Handles& handles = *info.Env().GetInstanceData<Handles>();
@@ -220,6 +227,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("describe", Napi::Function::New<guarded<describe>>(env, "describe"));
   exports.Set("supports", Napi::Function::New<guarded<supports>>(env, "supports"));
   exports.Set("run", Napi::Function::New<guarded<run_kernel>>(env, "run"));
+  exports.Set("bench", Napi::Function::New<guarded<bench>>(env, "bench"));
   exports.Set("close", Napi::Function::New<guarded<close>>(env, "close"));
   return exports;
 }

@@ -5,6 +5,7 @@ set(KVPROOF_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/addon.cpp
     ${CMAKE_CURRENT_LIST_DIR}/arguments.cpp
     ${CMAKE_CURRENT_LIST_DIR}/arrangement.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/bench.cpp
     ${CMAKE_CURRENT_LIST_DIR}/buffers.cpp
     ${CMAKE_CURRENT_LIST_DIR}/elf_image.cpp
     ${CMAKE_CURRENT_LIST_DIR}/library.cpp

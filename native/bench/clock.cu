@@ -1,0 +1,201 @@
+// clock.cu - memory, random inputs, graphs with a clock in them, and the ceilings of the memory.
+#include "clock.h"
+
+#include <algorithm>
+
+namespace kvproof_bench_library {
+
+// More than twice the second level cache of any GPU that the kernels run on.
+constexpr uint64_t flush_bytes = 256ull << 20;
+constexpr uint64_t ceiling_bytes = 2ull << 30;
+
+static std::vector<void*>& allocations() {
+  static std::vector<void*> pointers;
+  return pointers;
+}
+
+kvp_status told(const Answer& answer, char* err, size_t err_bytes) {
+  if (!answer.ok() && err != nullptr && err_bytes > 0) {
+    snprintf(err, err_bytes, "%s", answer.text.c_str());
+  }
+  return answer.status;
+}
+
+Answer allocate(void** pointer, uint64_t bytes, const char* what) {
+  const cudaError_t e = cudaMalloc(pointer, bytes == 0 ? 16 : bytes);
+  if (e != cudaSuccess) {
+    cudaGetLastError();
+    return answer_of(e, (std::string(what) + " of " + std::to_string(bytes) + " bytes").c_str());
+  }
+  allocations().push_back(*pointer);
+  return {};
+}
+
+void free_all() {
+  for (void* pointer : allocations()) cudaFree(pointer);
+  allocations().clear();
+}
+
+// splitmix64 (Steele, Lea, Flood 2014).
+__device__ uint64_t mixed(uint64_t x) {
+  x += 0x9e3779b97f4a7c15ull;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+// The sum of four uniform numbers of 16 bits has a variance of 4 / 12.
+__global__ void fill_kernel(uint16_t* words, uint64_t count, float deviation, uint64_t seed) {
+  const uint64_t stride = static_cast<uint64_t>(gridDim.x) * blockDim.x;
+  for (uint64_t i = blockIdx.x * static_cast<uint64_t>(blockDim.x) + threadIdx.x; i < count;
+       i += stride) {
+    const uint64_t r = mixed(seed * 0x2545f4914f6cdd1dull + i);
+    const float sum =
+        static_cast<float>((r & 0xffff) + (r >> 16 & 0xffff) + (r >> 32 & 0xffff) + (r >> 48));
+    const float value = (sum * (1.0f / 65536) - 2.0f) * 1.7320508f * deviation;
+    words[i] = __half_as_ushort(__float2half_rn(value));
+  }
+}
+
+Answer fill_random(uint16_t* words, uint64_t count, float deviation, uint64_t seed) {
+  fill_kernel<<<1024, 256>>>(words, count, deviation, seed);
+  const cudaError_t e = cudaGetLastError();
+  return answer_of(e == cudaSuccess ? cudaDeviceSynchronize() : e, "filling inputs");
+}
+
+cudaStream_t bench_stream() {
+  static cudaStream_t stream = [] {
+    cudaStream_t made = nullptr;
+    cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
+    return made;
+  }();
+  return stream;
+}
+
+// Two events as nodes of the graph, before and after the work.
+static Answer capture(const Work& work, cudaEvent_t begin, cudaEvent_t end, cudaGraphExec_t* out) {
+  cudaStream_t stream = bench_stream();
+  cudaError_t e = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+  if (e != cudaSuccess) return answer_of(e, "beginning a graph");
+  e = cudaEventRecordWithFlags(begin, stream, cudaEventRecordExternal);
+  Answer worked = e == cudaSuccess ? work(stream) : answer_of(e, "an event of a graph");
+  if (worked.ok()) {
+    worked = answer_of(cudaEventRecordWithFlags(end, stream, cudaEventRecordExternal),
+                       "an event of a graph");
+  }
+  cudaGraph_t graph = nullptr;
+  e = cudaStreamEndCapture(stream, &graph);
+  if (worked.ok() && e != cudaSuccess) worked = answer_of(e, "ending a graph");
+  if (worked.ok()) worked = answer_of(cudaGraphInstantiate(out, graph, 0), "making a graph");
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  return worked;
+}
+
+static uint8_t* flush_buffer() {
+  static uint8_t* buffer = [] {
+    uint8_t* made = nullptr;
+    return cudaMalloc(&made, flush_bytes) == cudaSuccess ? made : nullptr;
+  }();
+  return buffer;
+}
+
+static Answer replay(cudaGraphExec_t graph, cudaEvent_t begin, cudaEvent_t end, double* ms) {
+  cudaStream_t stream = bench_stream();
+  cudaError_t e = cudaMemsetAsync(flush_buffer(), 1, flush_bytes, stream);
+  if (e == cudaSuccess) e = cudaGraphLaunch(graph, stream);
+  if (e == cudaSuccess) e = cudaStreamSynchronize(stream);
+  float elapsed = 0;
+  if (e == cudaSuccess) e = cudaEventElapsedTime(&elapsed, begin, end);
+  *ms = elapsed;
+  return answer_of(e, "replaying a graph");
+}
+
+Answer time_work(const Work& work, uint32_t runs, double* ms) {
+  if (flush_buffer() == nullptr) return {KVP_DEVICE, "no memory to flush the cache with"};
+  cudaEvent_t begin, end;
+  cudaEventCreate(&begin);
+  cudaEventCreate(&end);
+  cudaGraphExec_t graph = nullptr;
+  Answer answer = capture(work, begin, end, &graph);
+  double warm = 0;
+  for (int i = 0; i < 3 && answer.ok(); i++) answer = replay(graph, begin, end, &warm);
+  for (uint32_t i = 0; i < runs && answer.ok(); i++) answer = replay(graph, begin, end, &ms[i]);
+  if (graph != nullptr) cudaGraphExecDestroy(graph);
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  return answer;
+}
+
+double median_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return n == 0 ? 0 : (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
+
+// A thread keeps four loads of 16 bytes on their way.
+__global__ void copy_kernel(uint4* to, const uint4* from, uint64_t count) {
+  const uint64_t stride = static_cast<uint64_t>(gridDim.x) * blockDim.x;
+  uint64_t i = blockIdx.x * static_cast<uint64_t>(blockDim.x) + threadIdx.x;
+  for (; i + 3 * stride < count; i += 4 * stride) {
+    uint4 x[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++) x[j] = __ldcs(from + i + j * stride);
+#pragma unroll
+    for (int j = 0; j < 4; j++) __stcs(to + i + j * stride, x[j]);
+  }
+}
+
+__global__ void read_kernel(uint32_t* sink, const uint4* from, uint64_t count) {
+  const uint64_t stride = static_cast<uint64_t>(gridDim.x) * blockDim.x;
+  uint64_t i = blockIdx.x * static_cast<uint64_t>(blockDim.x) + threadIdx.x;
+  uint32_t seen = 0;
+  for (; i + 7 * stride < count; i += 8 * stride) {
+    uint4 x[8];
+#pragma unroll
+    for (int j = 0; j < 8; j++) x[j] = __ldcs(from + i + j * stride);
+#pragma unroll
+    for (int j = 0; j < 8; j++) seen |= x[j].x ^ x[j].y ^ x[j].z ^ x[j].w;
+  }
+  if (seen == 0x9e3779b9) *sink = seen;  // never: keeps the loads
+}
+
+Answer measure_ceilings(uint32_t runs, double* copy, double* read) {
+  uint8_t *a = nullptr, *b = nullptr;
+  Answer answer = allocate_elements(&a, ceiling_bytes, "the source of a copy");
+  if (answer.ok()) answer = allocate_elements(&b, ceiling_bytes, "the target of a copy");
+  if (answer.ok()) answer = answer_of(cudaMemset(a, 0, ceiling_bytes), "filling");
+  const uint64_t count = ceiling_bytes / sizeof(uint4);
+  const auto from = reinterpret_cast<const uint4*>(a);
+  const auto to = reinterpret_cast<uint4*>(b);
+  std::vector<double> ms(runs);
+  const auto best = [&](const Work& work, double bytes, double* gbs) {
+    if (answer.ok()) answer = time_work(work, runs, ms.data());
+    *gbs = answer.ok() ? bytes / median_of(ms) / 1e6 : 0;
+  };
+  int multiprocessors = 0, device = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  // The better of two grid sizes: neither is the best on every card.
+  for (int blocks : {4, 8}) {
+    double gbs = 0;
+    best(
+        [&](cudaStream_t s) {
+          copy_kernel<<<multiprocessors * blocks, 256, 0, s>>>(to, from, count);
+          return answer_of(cudaGetLastError(), "copying");
+        },
+        2.0 * ceiling_bytes, &gbs);
+    *copy = std::max(blocks == 4 ? 0.0 : *copy, gbs);
+    best(
+        [&](cudaStream_t s) {
+          read_kernel<<<multiprocessors * blocks, 256, 0, s>>>(reinterpret_cast<uint32_t*>(b), from,
+                                                               count);
+          return answer_of(cudaGetLastError(), "reading");
+        },
+        1.0 * ceiling_bytes, &gbs);
+    *read = std::max(blocks == 4 ? 0.0 : *read, gbs);
+  }
+  free_all();
+  return answer;
+}
+
+}  // namespace kvproof_bench_library
