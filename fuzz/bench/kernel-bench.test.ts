@@ -1,5 +1,5 @@
-// What `bench kernel` and `bench decode-step` do without a clock: rows and their bytes, the check of
-// a head with right and wrong results, the arithmetic of a row, and what a machine without a GPU
+// What `bench kernel` and `bench decode-step` do without a clock: rows and their bytes, the check
+// of a head with right and wrong results, the arithmetic of a row, and what a machine without a GPU
 // says.
 
 import { spawnSync } from 'node:child_process';

@@ -2,8 +2,8 @@
 // the bytes that each has to move at least.
 //
 // decode reads the packed records, the residual windows and q, and writes the output: what counts
-// is reading. quantize reads K and V and writes the records; append writes a token to the windows, and
-// reads a window and writes a record when it is full: both move bytes in two directions.
+// is reading. quantize reads K and V and writes the records; append writes a token to the windows,
+// and reads a window and writes a record when it is full: both move bytes in two directions.
 
 import { CASE_SCHEMA, type Case } from '../../properties/case.js';
 import { recordBytes } from '../../reference/pack.js';
