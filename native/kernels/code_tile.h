@@ -3,7 +3,8 @@
 //
 // The cache is operand A and stays packed: a code masked out of its word is, as an fp16, the
 // subnormal code 2^-24 2^w, which mma multiplies exactly; the field's weight 2^w is in operand B
-// already. So dequantising 8 codes costs 5 integer instructions, and scales touch only operand B.
+// already. So dequantising 8 codes costs 5 or 6 integer instructions, and scales touch only operand
+// B (K per channel) or sums (K per token).
 //
 // Scores are transposed, S^T = K Q^T: 16 tokens are the rows of an mma and 8 queries its columns.
 // In accumulators lane g * 4 + c holds [0], [1]: row g, columns 2c, 2c + 1 and [2], [3]: row g + 8.
@@ -12,45 +13,87 @@
 
 namespace kvproof {
 
-// acc += (codes of one word) x b[step..]: one column step at 4 bits, two at 2 bits.
-template <int BITS>
-DEV_FN void mma_word(float (&acc)[4], uint32_t word, const uint32_t (&b)[column_steps][2],
-                     int step) {
-  const uint32_t upper = word >> 8;
-  if constexpr (BITS == 4) {
-    dev::mma_f16_f32(acc, word & 0x000f000fu, upper & 0x000f000fu, word & 0x00f000f0u,
-                     upper & 0x00f000f0u, b[step][0], b[step][1]);
-  } else {
-    dev::mma_f16_f32(acc, word & 0x00030003u, upper & 0x00030003u, word & 0x000c000cu,
-                     upper & 0x000c000cu, b[step][0], b[step][1]);
-    dev::mma_f16_f32(acc, word & 0x00300030u, upper & 0x00300030u, word & 0x00c000c0u,
-                     upper & 0x00c000c0u, b[step + 1][0], b[step + 1][1]);
+constexpr int record_tiles = record_tokens / 16;
+
+// The words of a row tile that this lane feeds to the tensor core. words: shared.
+template <class M>
+DEV_FN void load_row_tile(uint32_t (&w)[M::lane_words], const uint8_t* words, int tile, int lane) {
+  DEV_UNROLL
+  for (int word = 0; word < M::lane_words; word += M::unit_words) {
+    const uint8_t* unit = words + 4 * M::word_index(tile, word, lane);
+    if constexpr (M::unit_words == 4) {
+      const uint4 x = *reinterpret_cast<const uint4*>(unit);
+      w[word] = x.x;
+      w[word + 1] = x.y;
+      w[word + 2] = x.z;
+      w[word + 3] = x.w;
+    } else {
+      const uint2 x = *reinterpret_cast<const uint2*>(unit);
+      w[word] = x.x;
+      w[word + 1] = x.y;
+    }
   }
 }
 
-// acc (16 rows x 8 queries) += row tile `row_tile` of a packed matrix x b, steps in order.
-// words: shared, K words or V words of a record.
-template <class R>
-DEV_FN void mma_row_tile(float (&acc)[4], const uint4* words, int row_tile, int lane,
-                         const uint32_t (&b)[column_steps][2]) {
-  DEV_UNROLL
-  for (int word = 0; word < R::lane_words; word += 4) {
-    const uint4 w = words[word_index<R::bits>(row_tile, word, lane) / 4];
-    mma_word<R::bits>(acc, w.x, b, word * R::steps_per_word);
-    mma_word<R::bits>(acc, w.y, b, (word + 1) * R::steps_per_word);
-    mma_word<R::bits>(acc, w.z, b, (word + 2) * R::steps_per_word);
-    mma_word<R::bits>(acc, w.w, b, (word + 3) * R::steps_per_word);
+// acc += (codes of steps 2 pair and 2 pair + 1) x b.
+template <class M>
+DEV_FN void mma_step_pair(float (&acc)[4], const uint32_t (&w)[M::lane_words],
+                          const uint32_t (&b)[M::steps][2], int pair) {
+  const int step = 2 * pair;
+  if constexpr (M::bits == 2) {
+    const uint32_t lower = w[pair], upper = w[pair] >> 8;
+    dev::mma_f16_f32(acc, lower & 0x00030003u, upper & 0x00030003u, lower & 0x000c000cu,
+                     upper & 0x000c000cu, b[step][0], b[step][1]);
+    dev::mma_f16_f32(acc, lower & 0x00300030u, upper & 0x00300030u, lower & 0x00c000c0u,
+                     upper & 0x00c000c0u, b[step + 1][0], b[step + 1][1]);
+  } else if constexpr (M::bits == 4) {
+    DEV_UNROLL
+    for (int i = 0; i < 2; i++) {
+      const uint32_t lower = w[step + i], upper = lower >> 8;
+      dev::mma_f16_f32(acc, lower & 0x000f000fu, upper & 0x000f000fu, lower & 0x00f000f0u,
+                       upper & 0x00f000f0u, b[step + i][0], b[step + i][1]);
+    }
+  } else {
+    DEV_UNROLL
+    for (int i = 0; i < 2; i++) {
+      const uint32_t first = w[2 * (step + i)], second = w[2 * (step + i) + 1];
+      dev::mma_f16_f32(acc, first & 0x00ff00ffu, first >> 8 & 0x00ff00ffu, second & 0x00ff00ffu,
+                       second >> 8 & 0x00ff00ffu, b[step + i][0], b[step + i][1]);
+    }
   }
 }
+
+// acc[first + t] += row tiles first .. first + TILES - 1 of a packed matrix x b, steps in order: as
+// many chains of sums, so that some run while others wait.
+template <class M, int TILES, int ALL>
+DEV_FN void mma_row_tiles(float (&acc)[ALL][4], const uint8_t* words, int first,
+                          const uint32_t (&b)[M::steps][2], int lane) {
+  uint32_t w[TILES][M::lane_words];
+  DEV_UNROLL
+  for (int t = 0; t < TILES; t++) load_row_tile<M>(w[t], words, first + t, lane);
+  DEV_UNROLL
+  for (int pair = 0; pair < M::steps / 2; pair++) {
+    DEV_UNROLL
+    for (int t = 0; t < TILES; t++) mma_step_pair<M>(acc[first + t], w[t], b, pair);
+  }
+}
+
+// Row tiles of M that are summed at once: as many as leave registers for everything else.
+template <class M, bool GROUPED>
+constexpr int chains = M::rows* M::columns > 128 * 128 ? (GROUPED || M::bits == 8 ? 1 : 2)
+                       : GROUPED || M::lane_words > 8  ? 2
+                                                       : 4;
 
 // Sums of q-hat times K zeros of one token group for queries 2c and 2c + 1. The zeros are the same
-// for all 16 rows of operand A. zeros: shared, 128 fp16 in the order of k_parameter_index.
-DEV_FN void zero_scores(float (&sum)[2], const QueryTile& tile, const uint4* zeros, int lane) {
+// for all 16 rows of operand A. zeros: shared, fp16 in the order of k_parameter_index.
+template <class K>
+DEV_FN void zero_scores(float (&sum)[2], const QueryTile<K::steps>& tile, const uint4* zeros,
+                        int lane) {
   const int c = lane & 3;
   float acc[4] = {0, 0, 0, 0};
   DEV_UNROLL
-  for (int pair = 0; pair < column_steps / 2; pair++) {
-    const uint4 z = zeros[c * 4 + pair];
+  for (int pair = 0; pair < K::steps / 2; pair++) {
+    const uint4 z = zeros[c * (K::steps / 2) + pair];
     dev::mma_f16_f32(acc, z.x, z.x, z.y, z.y, tile.q[2 * pair][0], tile.q[2 * pair][1]);
     dev::mma_f16_f32(acc, z.z, z.z, z.w, z.w, tile.q[2 * pair + 1][0], tile.q[2 * pair + 1][1]);
   }
@@ -58,33 +101,82 @@ DEV_FN void zero_scores(float (&sum)[2], const QueryTile& tile, const uint4* zer
   sum[1] = acc[1];
 }
 
-// s (128 tokens x 8 queries) = base-2 exponents of the softmax weights:
+// s (128 tokens x 8 queries) = base-2 exponents of the softmax weights, K per channel:
 //   S = fma(code sum, code_factor unit, RN(zero sum zero_factor)),
-// |S| < 128 65504^2 |k2| whatever the inputs. k_half: shared, K words and parameters of a record.
-template <class R>
-DEV_FN void record_scores(float (&s)[row_tiles][4], const QueryTile& tile, const uint8_t* k_half,
-                          int lane) {
-  constexpr int tiles = row_tiles / R::groups;
-  const uint4* words = reinterpret_cast<const uint4*>(k_half);
+// |S| < 128 65504^2 |k2| whatever the inputs in fp16. k_half: shared, K words and parameters of a
+// record. group_tiles: row tiles of a token group, a power of two.
+template <class K, bool GROUPED>
+DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,
+                           const uint8_t* k_half, int group_tiles, int lane) {
+  constexpr int scale_bytes = K::columns * 2;
+  const uint8_t* parameters = k_half + K::bytes;
+  uint32_t scaled[K::steps][2];
+  float zero[2], code_factor[2];
   DEV_UNROLL
-  for (int group = 0; group < R::groups; group++) {
-    const uint4* parameters = reinterpret_cast<const uint4*>(k_half + R::word_bytes + group * 512);
-    uint32_t scaled[column_steps][2];
-    const float unit = scale_query_tile<R>(scaled, tile, parameters, lane);
-    float zero[2];
-    zero_scores(zero, tile, parameters + 16, lane);
-    float code_factor[2];
-    DEV_UNROLL
-    for (int j = 0; j < 2; j++) {
-      zero[j] = dev::mul_rn(zero[j], tile.zero_factor[j]);
-      code_factor[j] = dev::mul_rn(tile.code_factor[j], unit);
+  for (int i = 0; i < record_tiles; i += chains<K, GROUPED>) {
+    if (i == 0 || (GROUPED && (i & (group_tiles - 1)) == 0)) {  // the same for the whole warp
+      const float unit =
+          scale_query_tile<K>(scaled, tile, reinterpret_cast<const uint4*>(parameters), lane);
+      zero_scores<K>(zero, tile, reinterpret_cast<const uint4*>(parameters + scale_bytes), lane);
+      DEV_UNROLL
+      for (int j = 0; j < 2; j++) {
+        zero[j] = dev::mul_rn(zero[j], tile.zero_factor[j]);
+        code_factor[j] = dev::mul_rn(tile.code_factor[j], unit);
+      }
+      parameters += 2 * scale_bytes;
     }
     DEV_UNROLL
-    for (int i = group * tiles; i < (group + 1) * tiles; i++) {
-      float acc[4] = {0, 0, 0, 0};
-      mma_row_tile<R>(acc, words, i, lane, scaled);
+    for (int t = i; t < i + chains<K, GROUPED>; t++) {
       DEV_UNROLL
-      for (int j = 0; j < 4; j++) s[i][j] = dev::fma_rn(acc[j], code_factor[j & 1], zero[j & 1]);
+      for (int j = 0; j < 4; j++) s[t][j] = 0;
+    }
+    mma_row_tiles<K, chains<K, GROUPED>>(s, k_half, i, scaled, lane);
+    DEV_UNROLL
+    for (int t = i; t < i + chains<K, GROUPED>; t++) {
+      DEV_UNROLL
+      for (int j = 0; j < 4; j++) s[t][j] = dev::fma_rn(s[t][j], code_factor[j & 1], zero[j & 1]);
+    }
+  }
+}
+
+// The same for K per token, over channel groups G in order, in units of q-hat 2^-24:
+//   S = RN(factor sum over G of fma(code sum_G, scale_G, RN(zero_G q sum_G))).
+// sums: shared, of store_query_sums. group_pairs: half the column steps of a group,
+// a power of two.
+template <class K, bool GROUPED>
+DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,
+                         const uint8_t* k_half, const float* sums, int group_pairs, int lane) {
+  constexpr int pairs = K::steps / 2;
+  const int g = lane >> 2, c = lane & 3;
+  DEV_UNROLL
+  for (int i = 0; i < record_tiles; i++) {
+    // Scale and zero of tokens 16 i + g and 8 further.
+    const uint32_t* parameters = reinterpret_cast<const uint32_t*>(k_half + K::bytes) + i * 16 + g;
+    const float2* query_sums = reinterpret_cast<const float2*>(sums) + c;
+    uint32_t w[K::lane_words];
+    load_row_tile<K>(w, k_half, i, lane);
+    float acc[4] = {0, 0, 0, 0};
+    DEV_UNROLL
+    for (int pair = 0; pair < pairs; pair++) {
+      mma_step_pair<K>(acc, w, tile.q, pair);
+      const bool group_ends = GROUPED ? ((pair + 1) & (group_pairs - 1)) == 0 : pair + 1 == pairs;
+      if (!group_ends) continue;  // the same for the whole warp
+      const float2 row[2] = {dev::h2unpack(parameters[0]), dev::h2unpack(parameters[8])};
+      const float2 q_sum = *query_sums;
+      const bool first = !GROUPED || pair < group_pairs;
+      DEV_UNROLL
+      for (int j = 0; j < 4; j++) {
+        const float zero = dev::mul_rn(row[j >> 1].y, j & 1 ? q_sum.y : q_sum.x);
+        const float of_group = dev::fma_rn(acc[j], row[j >> 1].x, zero);
+        s[i][j] = first ? of_group : dev::add_rn(s[i][j], of_group);
+        acc[j] = 0;
+      }
+      parameters += record_tokens;
+      query_sums += query_tile_rows / 2;
+    }
+    DEV_UNROLL
+    for (int j = 0; j < 4; j++) {
+      s[i][j] = dev::mul_rn(s[i][j], dev::mul_rn(tile.zero_factor[j & 1], 0x1p24f));
     }
   }
 }

@@ -1,45 +1,59 @@
-// combine.cu - merges the splits of a query head and writes its output and log-sum-exp:
+// combine.cu - merges the splits of a query row (result.h has the last step):
 //
-//   M = max m_i,  f_i = 2^(m_i - M),  l = sum f_i l_i,  output = RN16((sum f_i o_i) / l),
-//   lse = ln 2 (M + log2 l)
+//   M = max m_i,  f_i = 2^(m_i - M),  l = sum f_i l_i,  o = sum f_i o_i
 //
 // in order of the splits, every step rounded to f32. An empty split has m_i = empty_max and l_i =
-// o_i = 0: it adds exact zeros. A request without tokens gives output 0 and lse -Inf.
-#include "decode_arguments.h"
+// o_i = 0: it adds exact zeros. With one split all of this is exact, and decode skips it.
+#include "result.h"
 #include "softmax_state.h"
 
 namespace kvproof {
 
-// One block for each (query head, request of the table), one thread for each channel.
-DEV_KERNEL(head_size) combine_kernel(const DecodeArguments args) {
-  const uint32_t channel = dev::thread_x();
-  const uint32_t query_head = dev::block_x();
-  const uint32_t request = args.requests.first + dev::block_y();
-  const size_t first = args.partial_index(request, query_head);
-  const float2* softmax = args.partial_softmax + first;     // (splits): maximum, sum
-  const float* partial = args.partial + first * head_size;  // (splits, 128)
+// One block for each (query row of a KV head, request of the table), one thread for each channel.
+// Each lane of a warp makes the factor of one split of 32, and 32 outputs are loaded at once.
+DEV_KERNEL(head_size_max) combine_kernel(const DecodeArguments args) {
+  const uint32_t channel = dev::thread_x(), lane = channel % 32;
+  const uint32_t kv_head = dev::block_x() / args.query_rows;
+  const uint32_t query_row = dev::block_x() % args.query_rows;
+  const size_t first = args.partial_index(args.requests.first + dev::block_y(), kv_head, query_row);
+  const float2* softmax = args.partial_softmax + first;                    // (splits): maximum, sum
+  const float* partial = args.partial + first * args.head_size + channel;  // (splits, D)
+  dev::wait_for_previous_launch();
   float largest = empty_max;
-  for (uint32_t i = 0; i < args.splits; i++) largest = dev::max_num(largest, softmax[i].x);
+  for (uint32_t i = lane; i < args.splits; i += 32) {
+    largest = dev::max_num(largest, softmax[i].x);
+  }
+  DEV_UNROLL
+  for (int offset = 1; offset < 32; offset *= 2) {
+    largest = dev::max_num(largest, dev::shfl_xor(largest, offset));
+  }
   float o = 0, l = 0;
-  for (uint32_t i = 0; i < args.splits; i++) {
-    const float factor = dev::ex2(dev::sub_rn(softmax[i].x, largest));
-    l = dev::fma_rn(factor, softmax[i].y, l);
-    o = dev::fma_rn(factor, partial[i * head_size + channel], o);
+  for (uint32_t start = 0; start < args.splits; start += 32) {
+    float o_of[32], factor = 0, l_of = 0;  // nothing behind the last split
+    DEV_UNROLL
+    for (uint32_t i = 0; i < 32; i++) {
+      o_of[i] = start + i < args.splits ? partial[(start + i) * args.head_size] : 0;
+    }
+    if (start + lane < args.splits) {
+      factor = dev::ex2(dev::sub_rn(softmax[start + lane].x, largest));
+      l_of = softmax[start + lane].y;
+    }
+    DEV_UNROLL
+    for (int i = 0; i < 32; i++) {
+      const float f = dev::shfl(factor, i);
+      l = dev::fma_rn(f, dev::shfl(l_of, i), l);
+      o = dev::fma_rn(f, o_of[i], o);
+    }
   }
-  const size_t row = static_cast<size_t>(request) * args.query_heads + query_head;
-  const bool empty = args.requests.row[dev::block_y()].tokens == 0;
-  args.output[row * head_size + channel] = empty ? 0 : dev::f16_from_f32(dev::div_rn(o, l));
-  if (channel == 0) {
-    const float log2_sum = dev::add_rn(largest, log2_of(l));
-    args.lse[row] = empty ? dev::f32_from_bits(0xff800000u) : dev::mul_rn(ln_2, log2_sum);
-  }
+  write_result(args, dev::block_y(), kv_head, query_row, channel, o, l, largest);
 }
 
 dev::Status launch_combine(const DecodeArguments& args, void* stream) {
   dev::Launch shape;
-  shape.grid = {args.query_heads, args.requests.count, 1};
-  shape.threads = head_size;
+  shape.grid = {args.kv_heads * args.query_rows, args.requests.count, 1};
+  shape.threads = args.head_size;
   shape.stream = stream;
+  shape.overlaps_previous = true;
   return dev::launch(combine_kernel, shape, args);
 }
 

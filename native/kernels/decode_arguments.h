@@ -1,10 +1,11 @@
 // decode_arguments.h - what decode and combine hand to each other, and how a call is cut into
 // blocks.
 //
-// A block works on one split of the records of one (request, KV head, tile of 8 query heads). Its
-// partial result goes to the workspace: for each (request, query head, split) 128 f32 outputs that
-// are not divided by the sum yet, and their (maximum, sum) in base-2 exponents. combine merges the
-// splits.
+// The query rows of a KV head are its query heads of query token 0, then of token 1, and so on; a
+// block takes eight of them and one split of the request's records. Its partial result goes to the
+// workspace: for each (request, KV head, query row, split) D f32 outputs that are not divided by
+// the sum yet, and their (maximum, sum) in base-2 exponents. combine merges the splits; with one
+// split, the block writes the output itself.
 #pragma once
 #include "../simt/device.h"
 #include "numerics.h"
@@ -15,71 +16,101 @@ namespace kvproof {
 constexpr int query_tile_rows = 8;
 
 struct DecodeArguments {
-  const uint16_t* q;           // fp16 (requests, query_heads, 128)
-  const uint8_t* cache;        // (pages, kv_heads, record)
-  const uint16_t* k_residual;  // fp16 (requests, 128, kv_heads, 128)
-  const uint16_t* v_residual;  // as k_residual
-  float* partial;              // (requests, query_heads, splits, 128)
-  float2* partial_softmax;     // (requests, query_heads, splits): maximum, sum
-  uint16_t* output;            // fp16 (requests, query_heads, 128)
-  float* lse;                  // (requests, query_heads), natural logarithm
-  uint32_t query_heads;
-  uint32_t kv_heads;
+  const uint16_t* q;                     // (requests, query_tokens, query_heads, D), with strides
+  const uint8_t* cache;                  // (pages, kv_heads, record)
+  const int32_t* page_table;             // (requests, page_table_stride), or null
+  const uint16_t* k_residual;            // (requests, 128, kv_heads, D)
+  const uint16_t* v_residual;            // as k_residual
+  float* partial;                        // (requests, kv_heads, query rows, splits, D)
+  float2* partial_softmax;               // (requests, kv_heads, query rows, splits): maximum, sum
+  uint16_t* output;                      // (requests, query_tokens, query_heads, D)
+  float* lse;                            // (requests, query_tokens, query_heads), natural logarithm
+  size_t q_token_stride, q_head_stride;  // in elements
+  uint32_t page_table_stride;
+  uint32_t head_size;
+  uint32_t query_heads, kv_heads, query_tokens;
+  uint32_t heads_per_kv, query_rows, query_tiles;  // query rows and tiles of a KV head
   uint32_t splits;
-  float k2;  // softmax_scale log2(e), rounded once
+  uint32_t group;
+  bool k_per_token;     // K has parameters per token
+  bool is_bf16;         // type of q, windows and output
+  float k2;             // softmax_scale log2(e), rounded once
+  RecordSizes record;   // of the cache
+  uint32_t slot_bytes;  // of a ring
   RequestTable requests;
 
-  constexpr uint32_t group_size() const { return query_heads / kv_heads; }
-  constexpr uint32_t query_tiles() const {
-    return (group_size() + query_tile_rows - 1) / query_tile_rows;
+  // More than one token group of K or channel group in a record.
+  constexpr bool is_grouped() const {
+    return group < head_size || (!k_per_token && group < record_tokens);
   }
-  // Index of (request, query head, split 0) in partial_softmax.
-  constexpr size_t partial_index(uint32_t request, uint32_t query_head) const {
-    return (static_cast<size_t>(request) * query_heads + query_head) * splits;
+  // Index of (request, KV head, query row, split 0) in partial_softmax.
+  constexpr size_t partial_index(uint32_t request, uint32_t kv_head, uint32_t row) const {
+    return ((static_cast<size_t>(request) * kv_heads + kv_head) * query_rows + row) * splits;
+  }
+  // Tokens that a query row sees: the query tokens are the last ones of the request.
+  constexpr int seen(const Request& request, uint32_t row) const {
+    const int token = query_tokens == 1 ? 0 : static_cast<int>(row / heads_per_kv);
+    const int tokens =
+        static_cast<int>(request.tokens) - static_cast<int>(query_tokens) + 1 + token;
+    return tokens > 0 ? tokens : 0;
   }
 };
 
-constexpr uint64_t workspace_bytes(uint64_t requests, uint64_t query_heads, uint64_t splits) {
-  return requests * query_heads * splits * (head_size * sizeof(float) + sizeof(float2));
+constexpr uint64_t workspace_bytes(const kvp_problem& p, uint64_t splits) {
+  return uint64_t{p.requests} * p.query_heads * p.query_tokens * splits *
+         (p.head_size * sizeof(float) + sizeof(float2));
 }
 
-// Everything but the requests.
+// Everything but the requests and the ring.
 inline DecodeArguments decode_arguments(const kvp_problem& problem, const kvp_buffers& buffers,
                                         uint32_t splits) {
   DecodeArguments args{};
+  const size_t partials =
+      static_cast<size_t>(problem.requests) * problem.query_heads * problem.query_tokens * splits;
   args.q = buffers.q;
   args.cache = buffers.cache;
+  args.page_table = problem.page_table_stride > 0 ? buffers.page_table : nullptr;
   args.k_residual = buffers.k_residual;
   args.v_residual = buffers.v_residual;
   args.partial = reinterpret_cast<float*>(buffers.workspace);
-  args.partial_softmax =
-      reinterpret_cast<float2*>(args.partial + static_cast<size_t>(problem.requests) *
-                                                   problem.query_heads * splits * head_size);
+  args.partial_softmax = reinterpret_cast<float2*>(args.partial + partials * problem.head_size);
   args.output = buffers.output;
   args.lse = buffers.lse;
+  args.q_head_stride = problem.q_head_stride > 0 ? problem.q_head_stride : problem.head_size;
+  args.q_token_stride = problem.q_token_stride > 0 ? problem.q_token_stride
+                                                   : problem.query_heads * args.q_head_stride;
+  args.page_table_stride = problem.page_table_stride;
+  args.head_size = problem.head_size;
   args.query_heads = problem.query_heads;
   args.kv_heads = problem.kv_heads;
+  args.query_tokens = problem.query_tokens;
+  args.heads_per_kv = problem.query_heads / problem.kv_heads;
+  args.query_rows = args.heads_per_kv * problem.query_tokens;
+  args.query_tiles = (args.query_rows + query_tile_rows - 1) / query_tile_rows;
   args.splits = splits;
+  args.group = problem.group;
+  args.k_per_token = problem.k_axis == KVP_AXIS_TOKEN;
+  args.is_bf16 = problem.type == KVP_BF16;
   args.k2 = problem.softmax_scale * log2_e;
+  args.record = record_sizes(problem.bits, problem.group, problem.head_size, problem.k_axis);
   return args;
 }
 
-// The number of splits that decode uses when the caller leaves it open: as many as fill
-// `multiprocessors` with one block each, but never more than the longest request has records.
+// The number of splits that decode uses when the caller leaves it open.
 uint32_t chosen_splits(const kvp_problem& problem, uint32_t multiprocessors);
 
 // sm: from 90 on the ring of bulk copies, else the one of cp.async.
 dev::Status launch_decode(const kvp_problem& problem, const kvp_buffers& buffers, uint32_t splits,
                           uint32_t sm, void* stream);
-// The plain version: one thread for each output channel, two passes, no tensor cores.
+// The plain version: no tensor cores, no splits, whatever the format.
 dev::Status launch_decode_plain(const kvp_problem& problem, const kvp_buffers& buffers,
                                 void* stream);
-// One launch each for the requests of args: the splits with either ring, and their merge.
-dev::Status launch_decode_bulk(const DecodeArguments& args, uint32_t bits, uint32_t group,
-                               void* stream);
-dev::Status launch_decode_async(const DecodeArguments& args, uint32_t bits, uint32_t group,
-                                void* stream);
+// One launch for the requests of args, with either ring, for each head size.
+using LaunchDecode = dev::Status(const DecodeArguments& args, uint32_t bits, void* stream);
+LaunchDecode launch_decode_bulk_64, launch_decode_bulk_128, launch_decode_bulk_256;
+LaunchDecode launch_decode_async_64, launch_decode_async_128, launch_decode_async_256;
 dev::Status launch_combine(const DecodeArguments& args, void* stream);
+
 dev::Status launch_quantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
 dev::Status launch_append(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
 dev::Status launch_dequantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);

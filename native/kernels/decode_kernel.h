@@ -1,107 +1,262 @@
-// decode_kernel.h - one step of attention over the packed cache: for each request and query head
+// decode_kernel.h - one step of attention over the cache: for each request, query token and head
 //
 //   p_t = 2^(S_t - max S),  S_t = softmax_scale log2(e) (q . K_t),   o = sum p_t V_t,   l = sum p_t
 //
-// over the tokens of one split, K_t and V_t being code scale + zero. No K or V is ever dequantised:
-// the codes are operand A of the tensor core as they are packed, scales are folded into the other
-// operand (query_tile.h, output_tile.h), zeros are sums of their own.
+// over the tokens of one split that the query token sees, K_t and V_t being code scale + zero. No K
+// or V is ever dequantised: the codes are operand A of the tensor core as they are packed, scales
+// are folded into the other operand or multiply sums (query_tile.h, code_tile.h, output_tile.h),
+// zeros are sums of their own. Records of 16-bit numbers are read as they lie (half_tile.h).
 //
-// Order of the arithmetic, which decides the bits: records r0 .. r1 - 1 of a split are dealt to the
-// block's warps in turn (8 warps from sm_90 on, else 4); a warp takes its records in order and, if
-// it is the next one in turn and the split is the last, the residual tile; warps merge in order
-// (warp_merge.h), then splits do (combine.cu). Nothing depends on timing, on other requests or on
-// other heads.
+// Order of the arithmetic, which decides the bits: the records r0 .. r1 - 1 of a split are dealt to
+// the block's warps in turn (16-bit ones in parts); a warp takes its own in order and, if it is the
+// next one in turn and the split is the last, the tail; warps merge in order (warp_merge.h), then
+// splits do (combine.cu). Nothing depends on timing, on other requests or on other heads, nor on
+// the ring, the page table or GROUPED.
 //
-// decode_plain.cu is the same without any of this. decode_bulk.cu and decode_async.cu compile this
-// kernel with either ring, decode.cu launches it.
+// decode_plain.cu is the same without any of this. decode_bulk_*.cu and decode_async_*.cu compile
+// this kernel with either ring, decode.cu launches it.
 //
-// Rounded where: q' twice to fp16, P' once to fp16 and, before, p scale to f32; scores by one
-// product and one FMA in f32; p by ex2; sums of p and of p zero in f32, one of eight lanes a query;
-// mma sums as the tensor core does. Everything else is a power of two.
+// Rounded where: q' twice to fp16 (K per channel), P' once to fp16 and, before, p scale to f32;
+// scores by one product and one FMA in f32 (K per token: a product, an FMA and an addition for each
+// channel group, and one product); p by ex2; sums of p and of p zero in f32, one of eight lanes a
+// query; mma sums as the tensor core does. Everything else is a power of two.
 #pragma once
-#include "decode_arguments.h"
+#include "half_tile.h"
 #include "output_tile.h"
-#include "residual_tile.h"
 #include "ring.h"
 #include "warp_merge.h"
 
 namespace kvproof {
 
-template <class R, template <class> class RingOf>
-DEV_KERNEL(RingOf<R>::threads)
+// What a kernel is compiled for. GROUPED: more than one token group of K or channel group.
+template <int BITS, int HEAD_SIZE, bool GROUPED, template <int> class RingOf>
+struct DecodeFormat {
+  using R = Record<BITS, HEAD_SIZE, KVP_AXIS_CHANNEL>;
+  static constexpr bool packed = BITS != 16, grouped = GROUPED;
+  static constexpr int head_size = HEAD_SIZE, steps = HEAD_SIZE / 16;
+  static constexpr int word_bytes = record_tokens * HEAD_SIZE * BITS / 8;
+  // 16-bit records are read in parts of 8 KiB.
+  static constexpr int parts = packed ? 1 : word_bytes / 8192;
+  static constexpr int part_tokens = record_tokens / parts;
+  static constexpr int warps = RingOf<1>::warps_for(word_bytes / parts);
+  using Ring = RingOf<warps>;
+  static constexpr int groups_max = HEAD_SIZE / 32;  // of channels
+  using State = SoftmaxState<steps, GROUPED ? groups_max : 1>;
+};
+
+template <class F>
+DEV_FN HalfSource half_source(const DecodeArguments& args, const BlockRows& rows, int record0,
+                              int parts, int warp) {
+  const Request& request = args.requests.row[rows.request];
+  const size_t row = args.requests.first + rows.request;
+  HalfSource source;
+  source.page_bytes = static_cast<size_t>(args.kv_heads) * args.record.bytes();
+  source.head = args.cache + static_cast<size_t>(rows.kv_head) * args.record.bytes();
+  source.pages = args.page_table;
+  if (source.pages != nullptr) source.pages += row * args.page_table_stride + record0;
+  source.first_page = request.first_page + record0;
+  source.parts = F::parts;
+  source.k_bytes = args.record.k_half_bytes() / F::parts;
+  source.v_bytes = args.record.v_half_bytes() / F::parts;
+  source.v_offset = args.record.k_half_bytes();
+  source.part = warp;
+  source.end = parts;
+  source.stride = F::warps;
+  source.halves = 0;
+  source.page = 0;
+  source.k = nullptr;
+  return source;
+}
+
+// The packed records of a warp. first_token: of its first record. unseen: tokens of the request
+// that some query row does not see start there.
+template <class F>
+DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
+                           const DecodeArguments& args, QueryTile<F::steps>& tile, int first_token,
+                           int end_token, const int (&seen)[2], int unseen, int columns, int warp,
+                           int lane) {
+  using K = typename F::R::K;
+  using V = typename F::R::V;
+  constexpr int sums_of_warp = F::groups_max * query_tile_rows;
+  using Sums = float[F::warps][sums_of_warp];
+  DEV_SHARED(Sums, query_sums);
+  float* sums = query_sums[warp];
+  // Tokens or channels of a group, in sixteens: tiles or steps.
+  const int token_tiles = static_cast<int>(args.group) / 16;
+  const int channel_tiles = token_tiles < F::steps ? token_tiles : F::steps;
+  if (args.k_per_token) {
+    store_query_sums<K>(sums, tile, channel_tiles, lane);
+    weigh_query_fields<K>(tile);
+  }
+  float s[record_tiles][4], decay[2];
+  for (int token = first_token; token < end_token; token += F::warps * record_tokens) {
+    const uint8_t* k_half = ring.wait();
+    if (args.k_per_token) {
+      token_scores<K, F::grouped>(s, tile, k_half, sums, channel_tiles / 2, lane);
+    } else {
+      channel_scores<K, F::grouped>(s, tile, k_half, token_tiles, lane);
+    }
+    ring.release();
+    if (token + record_tokens > unseen) {
+      const int limit[2] = {seen[0] - token, seen[1] - token};
+      mask_scores(s, limit, lane);
+    }
+    softmax_step(state, s, decay, columns);
+    accumulate_record<V>(state, s, decay, ring.wait(), channel_tiles, columns, lane);
+    ring.release();
+  }
+}
+
+// The same for parts of records of 16-bit numbers.
+template <class F>
+DEV_FN void decode_parts(typename F::State& state, typename F::Ring& ring,
+                         const DecodeArguments& args, const QueryTile<F::steps>& tile,
+                         int first_token, int end_token, const int (&seen)[2], int unseen,
+                         int columns, int lane) {
+  float s[F::part_tokens / 16][4], decay[2];
+  const auto rows = [](const uint8_t* half) {
+    return HalfRows{reinterpret_cast<const uint16_t*>(half), F::head_size, F::part_tokens};
+  };
+  for (int token = first_token; token < end_token; token += F::warps * F::part_tokens) {
+    half_scores<true>(s, tile, args.is_bf16, rows(ring.wait()), lane);
+    ring.release();
+    if (token + F::part_tokens > unseen) {
+      const int limit[2] = {seen[0] - token, seen[1] - token};
+      mask_scores(s, limit, lane);
+    }
+    softmax_step(state, s, decay, columns);
+    accumulate_half<true>(state, s, decay, columns, args.is_bf16, rows(ring.wait()), lane);
+    ring.release();
+  }
+}
+
+// The last tokens of the request, in the residual window.
+template <class F>
+DEV_FN void decode_tail(typename F::State& state, const DecodeArguments& args,
+                        const BlockRows& rows, const uint16_t* q_row, const int (&seen)[2],
+                        int lane) {
+  const Request& request = args.requests.row[rows.request];
+  const size_t row_stride = static_cast<size_t>(args.kv_heads) * F::head_size;
+  const size_t window = (args.requests.first + rows.request) * record_tokens * row_stride +
+                        static_cast<size_t>(rows.kv_head) * F::head_size;
+  const int tokens = static_cast<int>(request.tail());
+  const int first = static_cast<int>(request.tokens) - tokens;
+  const int limit[2] = {seen[0] - first, seen[1] - first};
+  QueryTile<F::steps> tile;
+  load_query_words<!F::packed>(tile.q, q_row, lane);
+  scale_half_query(tile, args.is_bf16, args.k2);
+  float s[record_tiles][4], decay[2];
+  half_scores<!F::packed>(s, tile, args.is_bf16,
+                          HalfRows{args.k_residual + window, row_stride, tokens}, lane);
+  mask_scores(s, limit, lane);
+  softmax_step(state, s, decay, rows.columns());
+  accumulate_half<!F::packed>(state, s, decay, rows.columns(), args.is_bf16,
+                              HalfRows{args.v_residual + window, row_stride, tokens}, lane);
+}
+
+template <class F>
+DEV_KERNEL_BLOCKS(F::warps * 32, ring_blocks)
 decode_kernel(const DecodeArguments args) {
-  using Ring = RingOf<R>;
   DEV_DYN_SHARED(uint8_t, slots, 128);
   const int warp = dev::thread_x() / 32, lane = dev::thread_x() % 32;
-  const uint32_t split = dev::block_x();
-  const uint32_t kv_head = dev::block_y() / args.query_tiles();
-  const int first_row = dev::block_y() % args.query_tiles() * query_tile_rows;
-  const Request& request = args.requests.row[dev::block_z()];
-  const uint32_t request_index = args.requests.first + dev::block_z();
-  const uint32_t query_head = kv_head * args.group_size() + first_row;
-  const int rows_left = args.group_size() - first_row;
-  const int query_rows = rows_left < query_tile_rows ? rows_left : query_tile_rows;
+  BlockRows rows;
+  rows.split = dev::block_y();
+  rows.request = dev::block_z();
+  rows.kv_head = dev::block_x();
+  rows.first = 0;
+  if (args.query_tiles > 1) {
+    rows.kv_head = dev::block_x() / args.query_tiles;
+    rows.first = dev::block_x() % args.query_tiles * query_tile_rows;
+  }
+  const int rows_left = static_cast<int>(args.query_rows - rows.first);
+  rows.count = rows_left < query_tile_rows ? rows_left : query_tile_rows;
+  const Request& request = args.requests.row[rows.request];
 
   // Records of this split, and how many warps have something to do.
-  const uint64_t records_all = request.records();
-  const int record0 = static_cast<int>(records_all * split / args.splits);
-  const int records = static_cast<int>(records_all * (split + 1) / args.splits) - record0;
-  const int tail = split + 1 == args.splits ? request.tail() : 0;
-  const int busy = records + (tail > 0 ? 1 : 0);
-  const int active = busy < Ring::warps ? busy : Ring::warps;
+  const uint32_t records_all = request.records();  // <= 2^17, and at most 2^12 splits
+  const auto first_record = [&](uint32_t split) {
+    return args.splits == 1 ? records_all * split : records_all * split / args.splits;
+  };
+  const int record0 = static_cast<int>(first_record(rows.split));
+  const int record1 = static_cast<int>(first_record(rows.split + 1));
+  const int parts = (record1 - record0) * F::parts;
+  const bool has_tail = rows.split + 1 == args.splits && request.tail() > 0;
+  const int busy = parts + (has_tail ? 1 : 0);
+  const int active = busy < F::warps ? busy : F::warps;
 
-  // The records of one head are kv_heads records apart: a page holds one of each head.
-  HalfSource<R, Ring::warps> source;
-  source.stride = static_cast<size_t>(args.kv_heads) * R::bytes;
-  source.first = args.cache +
-                 (static_cast<size_t>(request.first_page + record0) + warp) * source.stride +
-                 static_cast<size_t>(kv_head) * R::bytes;
-  source.halves = records > warp ? 2 * ((records - warp + Ring::warps - 1) / Ring::warps) : 0;
-  Ring ring;
-  ring.start(slots, source, warp, lane);
+  // The query row of column g, and how far columns 2c and 2c + 1 see.
+  const int tile_row = row_of_column(lane / 4);
+  const uint32_t heads = args.heads_per_kv, query_row = rows.first + tile_row;
+  const size_t token_row =
+      static_cast<size_t>(args.requests.first + rows.request) * args.query_tokens;
+  const uint32_t token = args.query_tokens > 1 ? query_row / heads : 0;
+  const uint16_t* q_row = args.q + (token_row + token) * args.q_token_stride +
+                          (rows.kv_head * heads + query_row - token * heads) * args.q_head_stride;
+  if (tile_row >= rows.count) q_row = nullptr;
+  // The query is asked for before the first copies, behind which it would queue.
+  QueryTile<F::steps> tile;
+  load_query_words<!F::packed>(tile.q, q_row, lane);
+  typename F::Ring ring;
+  ring.start(slots, half_source<F>(args, rows, record0, parts, warp), args, warp, lane);
+  dev::allow_next_launch();
 
-  QueryTile tile;
-  const size_t query_row = static_cast<size_t>(request_index) * args.query_heads + query_head;
-  load_query_tile(tile, args.q + query_row * head_size, query_rows, args.k2, lane);
+  const uint32_t even_row = rows.first + lane % 4;
+  const int seen[2] = {args.seen(request, even_row), args.seen(request, even_row + 4)};
+  const int unseen = args.seen(request, 0);
 
-  SoftmaxState<R::groups> state;
-  clear(state);
-  float s[row_tiles][4], decay[2];
-  for (int half = 0; half < source.halves; half += 2) {
-    record_scores<R>(s, tile, ring.wait(half), lane);
-    ring.release(half);
-    softmax_step(state, s, decay);
-    accumulate_record<R>(state, s, decay, ring.wait(half + 1), lane);
-    ring.release(half + 1);
+  typename F::State state;
+  clear(state, F::packed ? 0.0f : half_top(args.is_bf16));
+  const int first_token = record0 * record_tokens + warp * F::part_tokens;
+  const int end_token = record1 * record_tokens;
+  if constexpr (F::packed) {
+    scale_query_words(tile, args.is_bf16, args.k2);
+    ring.fill();
+    decode_records<F>(state, ring, args, tile, first_token, end_token, seen, unseen, rows.columns(),
+                      warp, lane);
+  } else {
+    scale_half_query(tile, args.is_bf16, args.k2);
+    ring.fill();
+    decode_parts<F>(state, ring, args, tile, first_token, end_token, seen, unseen, rows.columns(),
+                    lane);
   }
-  if (tail > 0 && warp == records % Ring::warps) {
-    const size_t row_stride = static_cast<size_t>(args.kv_heads) * head_size;
-    const size_t window =
-        request_index * record_tokens * row_stride + static_cast<size_t>(kv_head) * head_size;
-    residual_scores(s, tile, args.k_residual + window, row_stride, tail, lane);
-    softmax_step(state, s, decay);
-    accumulate_residual(state, s, decay, args.v_residual + window, row_stride, tail, lane);
+  if (has_tail && warp == parts % F::warps) {
+    decode_tail<F>(state, args, rows, q_row, seen, lane);
   }
-
-  const size_t partial = args.partial_index(request_index, query_head) + split;
-  merge_warps<Ring::warps>(state, slots, active, warp, lane,
-                           PartialRows{args.partial + partial * head_size,
-                                       args.partial_softmax + partial, query_rows, args.splits});
+  merge_warps<F::warps, !F::packed>(state, slots, active, warp, lane, args, rows);
 }
 
 // ---- launcher ----
 
 // One launch for the requests of args.
-template <class R, template <class> class RingOf>
-dev::Status launch_decode_as(const DecodeArguments& args, void* stream) {
-  using Ring = RingOf<R>;
+template <class F>
+dev::Status launch_decode_as(const DecodeArguments& given, void* stream) {
+  DecodeArguments args = given;
+  const uint32_t k_bytes = args.record.k_half_bytes(), v_bytes = args.record.v_half_bytes();
+  args.slot_bytes = (k_bytes > v_bytes ? k_bytes : v_bytes) / F::parts;
+  constexpr uint32_t merge = merge_bytes(F::warps, F::head_size);
+  const uint32_t ring = F::warps * ring_slots * args.slot_bytes;
   dev::Launch shape;
-  shape.grid = {args.splits, args.kv_heads * args.query_tiles(), args.requests.count};
-  shape.threads = Ring::threads;
-  constexpr int merge = merge_bytes(Ring::warps);
-  shape.smem_bytes = Ring::slot_bytes > merge ? Ring::slot_bytes : merge;
+  shape.grid = {args.kv_heads * args.query_tiles, args.splits, args.requests.count};
+  shape.threads = F::warps * 32;
+  shape.smem_bytes = ring > merge ? ring : merge;
   shape.stream = stream;
-  return dev::launch(decode_kernel<R, RingOf>, shape, args);
+  return dev::launch(decode_kernel<F>, shape, args);
+}
+
+// The kernel for a head size. Where nothing is measured, the general kernel does for one group too.
+template <int HEAD_SIZE, template <int> class RingOf>
+dev::Status launch_decode_bits(const DecodeArguments& args, uint32_t bits, void* stream) {
+  constexpr bool measured = RingOf<1>::arch >= 90;
+  const auto launch = [&]<int BITS>() {
+    if (measured && !args.is_grouped()) {
+      return launch_decode_as<DecodeFormat<BITS, HEAD_SIZE, !measured, RingOf>>(args, stream);
+    }
+    return launch_decode_as<DecodeFormat<BITS, HEAD_SIZE, true, RingOf>>(args, stream);
+  };
+  if (bits == 2) return launch.template operator()<2>();
+  if (bits == 4) return launch.template operator()<4>();
+  if (bits == 8) return launch.template operator()<8>();
+  return launch_decode_as<DecodeFormat<16, HEAD_SIZE, false, RingOf>>(args, stream);
 }
 
 }  // namespace kvproof

@@ -6,37 +6,9 @@
 
 namespace kvproof {
 
-// What quantize and append can do and decode cannot.
-static kvp_status check_decodable(const kvp_problem& p, const ErrorSink& err) {
-  if (p.bits != 4 && p.bits != 2) {
-    return err.fail(KVP_UNSUPPORTED, "problem.bits: %u is not 4 or 2", p.bits);
-  }
-  if (p.k_axis != KVP_AXIS_CHANNEL) {
-    return err.fail(KVP_UNSUPPORTED, "problem.k_axis: %u, only %d (channel) is implemented",
-                    p.k_axis, KVP_AXIS_CHANNEL);
-  }
-  if (p.head_size != 128) {
-    return err.fail(KVP_UNSUPPORTED, "problem.head_size: %u is not 128", p.head_size);
-  }
-  if (p.query_tokens != 1) {
-    return err.fail(KVP_UNSUPPORTED, "problem.query_tokens: %u is not 1", p.query_tokens);
-  }
-  if (p.type != KVP_FP16) {
-    return err.fail(KVP_UNSUPPORTED, "problem.type: %u is not %d (fp16)", p.type, KVP_FP16);
-  }
-  if (p.page_table_stride != 0) {
-    return err.fail(KVP_UNSUPPORTED, "problem.page_table_stride: %u is not 0", p.page_table_stride);
-  }
-  if (p.q_token_stride != 0 || p.q_head_stride != 0) {
-    return err.fail(KVP_UNSUPPORTED, "problem.q_token_stride: only dense queries are implemented");
-  }
-  return KVP_OK;
-}
-
 static kvp_status supports(const kvp_problem* problem, char* text, size_t bytes) {
   const ErrorSink err{text, bytes};
-  const kvp_status status = check_problem(problem, err);
-  return status == KVP_OK ? check_decodable(*problem, err) : status;
+  return check_problem(problem, err);
 }
 
 static kvp_status sizes(const kvp_problem* problem, kvp_sizes* sizes, char* text, size_t bytes) {
@@ -58,7 +30,7 @@ static kvp_status sizes(const kvp_problem* problem, kvp_sizes* sizes, char* text
   sizes->cache_bytes = pages_of(p) * p.kv_heads * record.bytes();
   sizes->residual_bytes =
       uint64_t{p.requests} * record_tokens * p.kv_heads * p.head_size * sizeof(uint16_t);
-  sizes->workspace_bytes = workspace_bytes(p.requests, p.query_heads, splits);
+  sizes->workspace_bytes = workspace_bytes(p, splits);
   return KVP_OK;
 }
 
@@ -162,9 +134,15 @@ static kvp_status decode(const kvp_problem* problem, const kvp_buffers* buffers,
 // properties/kernel.ts, Capabilities, without what depends on the device. sumLanes: a query's sum
 // is shared by eight lanes.
 static const char capabilities[] =
-    "{\"name\":\"kvproof\",\"formats\":[{\"format\":\"bitdecoding\",\"kAxis\":[\"channel\"],"
-    "\"bits\":[4,2],\"groups\":[128,64,32],\"headSizes\":[128]}],\"layout\":\"record128\","
-    "\"tokensMax\":16777216,\"headsPerKvMax\":64,\"dequantize\":true,"
+    "{\"name\":\"kvproof\",\"formats\":["
+    "{\"format\":\"bitdecoding\",\"kAxis\":[\"channel\",\"token\"],\"bits\":[8,4,2],"
+    "\"groups\":[128,64,32],\"headSizes\":[64,128,256],\"types\":[\"fp16\",\"bf16\"]},"
+    "{\"format\":\"bitdecoding\",\"kAxis\":[\"token\"],\"bits\":[8,4,2],"
+    "\"groups\":[256],\"headSizes\":[256],\"types\":[\"fp16\",\"bf16\"]},"
+    "{\"format\":\"fp16\",\"kAxis\":[\"channel\"],\"bits\":[16],"
+    "\"groups\":[128],\"headSizes\":[64,128,256],\"types\":[\"fp16\",\"bf16\"]}],"
+    "\"layout\":\"record128\",\"tokensMax\":16777216,\"headsPerKvMax\":64,\"queryTokensMax\":8,"
+    "\"paged\":true,\"append\":true,\"dequantize\":true,\"strided\":true,"
     "\"arithmetic\":{\"operands\":\"folded\",\"sumLanes\":8},"
     "\"tiles\":[8,16,32,64,128,1024],\"deterministic\":true,\"batchInvariant\":true}";
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,10 @@ namespace kernels_test {
 
 using Halves = std::vector<uint16_t>;
 
-inline double f64(uint16_t half) {
+constexpr uint32_t spare_pages = 3;
+
+inline double f64(uint16_t half, bool is_bf16 = false) {
+  if (is_bf16) return __builtin_bit_cast(float, static_cast<uint32_t>(half) << 16);
   const int field = half >> 10 & 31, fraction = half & 1023;
   const double magnitude = field == 31  ? (fraction ? NAN : INFINITY)
                            : field == 0 ? ldexp(fraction, -24)
@@ -27,7 +31,12 @@ inline double f64(uint16_t half) {
 enum class Values { ordinary, huge, subnormal, constant, zero, outlier, wide };
 
 struct Case {
-  uint32_t bits = 4, group = 128;
+  uint32_t bits = 4, group = 128, head_size = 128;
+  kvp_axis k_axis = KVP_AXIS_CHANNEL;
+  kvp_type type = KVP_FP16;
+  uint32_t query_tokens = 1;
+  bool paged = false;    // pages in any order, behind a table, among spare ones
+  uint32_t padding = 0;  // elements between the rows of q
   uint32_t query_heads = 1, kv_heads = 1;
   std::vector<int64_t> tokens;
   uint32_t splits = 0;
@@ -41,37 +50,69 @@ struct Case {
     p.requests = static_cast<uint32_t>(tokens.size());
     p.query_heads = query_heads;
     p.kv_heads = kv_heads;
-    p.head_size = 128;
+    p.head_size = head_size;
     p.bits = bits;
     p.group = group;
-    p.k_axis = KVP_AXIS_CHANNEL;
+    p.k_axis = k_axis;
     p.splits = splits;
     p.softmax_scale = softmax_scale;
-    p.format = "bitdecoding";
+    p.format = bits == 16 ? "fp16" : "bitdecoding";
     p.tokens = tokens.data();
-    p.query_tokens = 1;
+    p.query_tokens = query_tokens;
+    p.type = type;
+    if (paged) {
+      p.page_table_stride = page_table_stride();
+      p.pool_pages = pages() + spare_pages;
+    }
+    if (padding > 0) {
+      p.q_head_stride = head_size + padding;
+      p.q_token_stride = p.q_head_stride * query_heads;
+    }
     return p;
   }
+  bool is_bf16() const { return type == KVP_BF16; }
+  uint32_t query_rows() const {
+    return static_cast<uint32_t>(tokens.size()) * query_tokens * query_heads;
+  }
+  kvproof::RecordSizes record() const {
+    return kvproof::record_sizes(bits, group, head_size, k_axis);
+  }
+  uint32_t pages() const {
+    uint32_t all = 0;
+    for (int64_t t : tokens) all += static_cast<uint32_t>(t / 128);
+    return all;
+  }
+  uint32_t page_table_stride() const {
+    int64_t most = 1;
+    for (int64_t t : tokens) most = std::max(most, t / 128);
+    return static_cast<uint32_t>(most);
+  }
+  // Page of the i-th record of the batch.
+  uint32_t page_of(uint32_t i) const { return paged ? pages() + spare_pages - 1 - i : i; }
   int64_t all_tokens() const {
     int64_t sum = 0;
     for (int64_t t : tokens) sum += t;
     return sum;
   }
   std::string name() const {
-    char text[160];
-    snprintf(text, sizeof text,
-             "%u bits, group %u, heads %u/%u, splits %u, values %d %d %d, tokens", bits, group,
-             query_heads, kv_heads, splits, static_cast<int>(q), static_cast<int>(k),
-             static_cast<int>(v));
+    char text[240];
+    snprintf(
+        text, sizeof text,
+        "%u bits, group %u, K per %s, %s, head size %u, query tokens %u, heads %u/%u, splits %u, "
+        "%svalues %d %d %d, tokens",
+        bits, group, k_axis == KVP_AXIS_CHANNEL ? "channel" : "token", is_bf16() ? "bf16" : "fp16",
+        head_size, query_tokens, query_heads, kv_heads, splits, paged ? "paged, " : "",
+        static_cast<int>(q), static_cast<int>(k), static_cast<int>(v));
     std::string all = text;
     for (int64_t t : tokens) all += " " + std::to_string(t);
     return all;
   }
 };
 
-// One value of element i: channel i % 128.
-inline uint16_t value_of(Values values, check::Random& random, size_t i) {
+// One value of element i: channel i % 128. bf16 has only ordinary ones.
+inline uint16_t value_of(Values values, check::Random& random, size_t i, bool is_bf16) {
   const uint32_t r = random.bits(), sign = r & 0x8000;
+  if (is_bf16) return static_cast<uint16_t>(sign | (121 + (r >> 16 & 7)) << 7 | (r & 127));
   switch (values) {
     case Values::ordinary:  // |x| in [2^-6, 4), uniform exponents
       return static_cast<uint16_t>(sign | (9 + (r >> 16 & 7)) << 10 | (r & 1023));
@@ -91,10 +132,10 @@ inline uint16_t value_of(Values values, check::Random& random, size_t i) {
   return 0;
 }
 
-inline Halves values_of(Values values, uint64_t seed, size_t count) {
+inline Halves values_of(Values values, uint64_t seed, size_t count, bool is_bf16) {
   check::Random random(seed);
   Halves x(count);
-  for (size_t i = 0; i < count; i++) x[i] = value_of(values, random, i);
+  for (size_t i = 0; i < count; i++) x[i] = value_of(values, random, i, is_bf16);
   return x;
 }
 
@@ -110,9 +151,23 @@ struct Outcome {
 struct Inputs {
   Halves q, k, v;
   explicit Inputs(const Case& c)
-      : q(values_of(c.q, c.seed, c.tokens.size() * c.query_heads * 128)),
-        k(values_of(c.k, c.seed + 1000, static_cast<size_t>(c.all_tokens()) * c.kv_heads * 128)),
-        v(values_of(c.v, c.seed + 2000, static_cast<size_t>(c.all_tokens()) * c.kv_heads * 128)) {}
+      : q(values_of(c.q, c.seed, c.query_rows() * c.head_size, c.is_bf16())),
+        k(values_of(c.k, c.seed + 1000, row_elements(c), c.is_bf16())),
+        v(values_of(c.v, c.seed + 2000, row_elements(c), c.is_bf16())) {}
+  // q with what lies between its rows, NaN.
+  Halves strided_q(const Case& c) const {
+    const size_t stride = c.head_size + c.padding;
+    Halves all(c.query_rows() * stride, 0xffff);
+    for (size_t i = 0; i < q.size(); i++) {
+      all[i / c.head_size * stride + i % c.head_size] = q[i];
+    }
+    return all;
+  }
+
+ private:
+  static size_t row_elements(const Case& c) {
+    return static_cast<size_t>(c.all_tokens()) * c.kv_heads * c.head_size;
+  }
 };
 
 template <class T>

@@ -10,72 +10,80 @@
 
 namespace kvproof {
 
-// w = p scale of a channel group; adds p zero to zero_sum and returns the largest w in top.
+// w = p scale of a channel group for column j; adds p zero to zero_sum and returns the largest w.
 // parameters: shared, 128 tokens x (scale, zero) fp16.
-template <int GROUPS>
-DEV_FN void scale_weights(float (&w)[row_tiles][4], float (&top)[2], SoftmaxState<GROUPS>& state,
-                          int group, const float (&p)[row_tiles][4], const float (&decay)[2],
-                          const uint32_t* parameters, int lane) {
+DEV_FN float scale_weights(float (&w)[record_tiles][4], float& zero_sum, int j,
+                           const float (&p)[record_tiles][4], float decay,
+                           const uint32_t* parameters, int lane) {
   const int g = lane >> 2;
-  float zero_sum[2];
+  float top = 0;
+  zero_sum = dev::mul_rn(zero_sum, decay);
   DEV_UNROLL
-  for (int j = 0; j < 2; j++) {
-    zero_sum[j] = dev::mul_rn(state.zero_sum[group][j], decay[j]);
-    top[j] = 0;
-  }
-  DEV_UNROLL
-  for (int i = 0; i < row_tiles; i++) {
+  for (int i = 0; i < record_tiles; i++) {
     const float2 first = dev::h2unpack(parameters[i * 16 + g]);  // scale x, zero y
     const float2 second = dev::h2unpack(parameters[i * 16 + g + 8]);
-    DEV_UNROLL
-    for (int j = 0; j < 2; j++) {
-      w[i][j] = dev::mul_rn(p[i][j], first.x);
-      w[i][j + 2] = dev::mul_rn(p[i][j + 2], second.x);
-      top[j] = dev::max_num(top[j], dev::max_num(w[i][j], w[i][j + 2]));
-      zero_sum[j] = dev::fma_rn(p[i][j], first.y, zero_sum[j]);
-      zero_sum[j] = dev::fma_rn(p[i][j + 2], second.y, zero_sum[j]);
-    }
+    w[i][j] = dev::mul_rn(p[i][j], first.x);
+    w[i][j + 2] = dev::mul_rn(p[i][j + 2], second.x);
+    top = dev::max_num(top, dev::max_num(w[i][j], w[i][j + 2]));
+    zero_sum = dev::fma_rn(p[i][j], first.y, zero_sum);
+    zero_sum = dev::fma_rn(p[i][j + 2], second.y, zero_sum);
   }
-  DEV_UNROLL
-  for (int j = 0; j < 2; j++) {
-    state.zero_sum[group][j] = zero_sum[j];
-    top[j] = max_over_rows(top[j]);
-  }
+  return max_over_rows(top);
 }
 
 // o += V of a record. p: weights from softmax_step, with its decay. v_half: shared, V words and
-// parameters.
-template <class R>
-DEV_FN void accumulate_record(SoftmaxState<R::groups>& state, const float (&p)[row_tiles][4],
-                              const float (&decay)[2], const uint8_t* v_half, int lane) {
-  constexpr int tiles = row_tiles / R::groups;
-  const uint4* words = reinterpret_cast<const uint4*>(v_half);
-  const uint32_t* parameters = reinterpret_cast<const uint32_t*>(v_half + R::word_bytes);
+// parameters. group_tiles: row tiles of a channel group, a power of two. columns: as softmax_step
+// has it.
+template <class V, class State>
+DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
+                              const float (&decay)[2], const uint8_t* v_half, int group_tiles,
+                              int columns, int lane) {
+  const uint32_t* parameters = reinterpret_cast<const uint32_t*>(v_half + V::bytes);
+  uint32_t weights[V::steps][2];  // operand B: P'
   DEV_UNROLL
-  for (int group = 0; group < R::groups; group++) {
-    float w[row_tiles][4], top[2];
-    scale_weights(w, top, state, group, p, decay, parameters + group * record_tokens, lane);
-    int unit[2];
-    DEV_UNROLL
-    for (int j = 0; j < 2; j++) {
-      top[j] = dev::max_num(top[j], dev::mul_rn(state.top[group][j], decay[j]));
-      unit[j] = unit_of(top[j]);
-    }
-    change_top(state, group, top, decay);
-    uint32_t weights[column_steps][2];  // operand B: P'
-    DEV_UNROLL
-    for (int i = 0; i < column_steps; i++) {
+  for (int group = 0; group < State::groups; group++) {
+    constexpr int tiles = State::group_tiles;
+    const int first = group * tiles;
+    if (group == 0 || (first & (group_tiles - 1)) == 0) {  // the same for the whole warp
+      float w[record_tiles][4], top[2] = {};
       DEV_UNROLL
-      for (int half = 0; half < 2; half++) {
-        const int field = field_weight_log2<R::bits>(i, half);
-        weights[i][half] = dev::movmatrix_trans(
-            dev::h2pack(dev::mul_rn(w[i][2 * half], power_of_two(unit[0] - field)),
-                        dev::mul_rn(w[i][2 * half + 1], power_of_two(unit[1] - field))));
+      for (int j = 0; j < 2; j++) {
+        if (j >= columns) {  // the same for the whole block
+          DEV_UNROLL
+          for (int i = 0; i < record_tiles; i++) w[i][j] = w[i][j + 2] = 0;
+          continue;
+        }
+        const float largest =
+            scale_weights(w, state.zero_sum[group][j], j, p, decay[j], parameters, lane);
+        top[j] = dev::max_num(largest, dev::mul_rn(state.top[group][j], decay[j]));
+        const int unit = unit_of(top[j]);
+        DEV_UNROLL
+        for (int i = 0; i < V::steps; i++) {
+          DEV_UNROLL
+          for (int half = 0; half < 2; half++) {
+            const float factor = power_of_two(unit - V::field_weight_log2(i, half));
+            w[i][2 * half + j] = dev::mul_rn(w[i][2 * half + j], factor);
+          }
+        }
       }
+      parameters += record_tokens;
+      change_top(state, group, top, decay, columns);
+      DEV_UNROLL
+      for (int i = 0; i < V::steps; i++) {
+        DEV_UNROLL
+        for (int half = 0; half < 2; half++) {
+          weights[i][half] = dev::movmatrix_trans(dev::h2pack(w[i][2 * half], w[i][2 * half + 1]));
+        }
+      }
+    } else {  // a part of the group before
+      const float top[2] = {state.top[group - 1][0], state.top[group - 1][1]};
+      change_top(state, group, top, decay, columns);
+      DEV_UNROLL
+      for (int j = 0; j < 2; j++) state.zero_sum[group][j] = state.zero_sum[group - 1][j];
     }
     DEV_UNROLL
-    for (int i = group * tiles; i < (group + 1) * tiles; i++) {
-      mma_row_tile<R>(state.o[i], words, i, lane, weights);
+    for (int i = first; i < first + tiles; i += chains<V, State::groups != 1>) {
+      mma_row_tiles<V, chains<V, State::groups != 1>>(state.o, v_half, i, weights, lane);
     }
   }
 }

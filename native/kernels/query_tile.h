@@ -1,20 +1,25 @@
 // query_tile.h - eight query rows of one KV head as operand B of the score products, scaled so that
-// fp16 neither overflows nor loses bits, and multiplied by the K scales of a record.
+// fp16 neither overflows nor loses bits; for K per channel, multiplied by the K scales of a record.
 //
-// q-hat = q 2^-shift with shift <= 0 for each row: a row is only ever scaled up, so q-hat is exact.
-// Its largest element is in [2^14, 2^15); a row that reaches 2^15 by itself keeps shift = 0. A zero
-// row stays zero.
+// A query row is one head of one query token. q-hat = q 2^-shift in fp16, exact for fp16:
+//   fp16  shift <= 0: a row is only ever scaled up. Its largest element is in [2^14, 2^15); a row
+//         that reaches 2^15 by itself keeps shift = 0.
+//   bf16  the largest is in [2^14, 2^15) unless it is below 2^-112; what lies 2^-24 below the
+//         largest is rounded to the fp16 subnormals.
+// A zero row stays zero.
 //
-// For a group of tokens with K scales s_d (largest scale: s, in [2^e, 2^(e+1)), e in -24..15):
+// K per channel, for a group of tokens with K scales s_d (largest scale: s, in [2^e, 2^(e+1)), e in
+// -24..15):
 //   q' = RN16(RN16(q-hat_d s_d m) 2^-w),   m = 2^(14 - top - e),
 // top the exponent of the row's largest q-hat (14 or 15) and w the weight of the code's field in
 // its word (record.h). q-hat_d s_d m < 2^16 for every fp16 input and rounds to at most 65,472, so
 // nothing overflows; what falls below the fp16 subnormals is at most 2^-25 2^w of the units in
 // which the largest possible product is 2^14 or more. s_d m is exact where the fast path is taken
 // (m >= 1), so both paths give the same bits and no row depends on its neighbours.
+//
+// K per token: operand B is RN16(q-hat 2^-w), the same for every record.
 #pragma once
-#include "numerics.h"
-#include "record.h"
+#include "decode_arguments.h"
 
 namespace kvproof {
 
@@ -23,66 +28,97 @@ DEV_FN uint32_t half2_power_of_two(int e) {
   return static_cast<uint32_t>(e + 15) << 10 | static_cast<uint32_t>(e + 15) << 26;
 }
 
+// Which pair of channels is element pair c of columns 8 half .. 8 half + 7 of a step. Packed
+// records have them in their order; where rows are read 16 bytes a lane (half_tile.h), lane c gets
+// four pairs in a row, and queries and outputs are permuted alike.
+template <bool WIDE>
+constexpr int pair_of(int step, int half, int c) {
+  const int eighth = 2 * step + half;
+  return WIDE ? eighth / 4 * 16 + c * 4 + eighth % 4 : eighth * 4 + c;
+}
+
+// Query row of column n of operand B and of accumulators. Rows 0 to 3 are in the even columns, so
+// that a tile of up to four rows has nothing to do for the odd ones: index j = 1 of every lane.
+constexpr int row_of_column(int n) { return (n >> 1) + (n & 1) * 4; }
+
+template <int STEPS>
 struct QueryTile {
-  // Operand B: lane g * 4 + c holds channels 16 step + 8 i + 2c, + 1 of query row g in q[step][i].
-  uint32_t q[column_steps][2];  // q-hat, fp16 pairs
-  int top;                      // exponent of the largest q-hat of row g: 14, or 15
-  // What turns sums into base-2 exponents, for query rows 2c and 2c + 1 of the accumulators:
+  // Operand B: lane g * 4 + c holds pair_of(step, i, c) of column g in q[step][i].
+  uint32_t q[STEPS][2];  // fp16 pairs
+  int top;               // exponent of the largest q-hat of column g: 14, or 15
+  // What turns sums into base-2 exponents, for columns 2c and 2c + 1 of the accumulators:
   float zero_factor[2];  // k2 2^shift: of sums of q-hat times K (or zeros)
   float code_factor[2];  // k2 2^(shift + top): of sums of q' times codes, with score_unit()
 };
 
-// rows: (query rows of the tile, 128) fp16, query_rows of them; the other rows of the tile are
-// zero. k2 = softmax_scale log2(e).
-DEV_FN void load_query_tile(QueryTile& tile, const uint16_t* rows, int query_rows, float k2,
-                            int lane) {
-  const int g = lane >> 2, c = lane & 3;
-  const uint32_t* row = reinterpret_cast<const uint32_t*>(rows + g * head_size);  // (64)
-  uint32_t largest = 0;
+// The raw words of column g. row: its query row, or null where the tile has fewer: 0.
+template <bool WIDE, int STEPS>
+DEV_FN void load_query_words(uint32_t (&q)[STEPS][2], const uint16_t* row, int lane) {
+  const uint32_t* words = reinterpret_cast<const uint32_t*>(row);
   DEV_UNROLL
-  for (int step = 0; step < column_steps; step++) {
+  for (int step = 0; step < STEPS; step++) {
     DEV_UNROLL
     for (int i = 0; i < 2; i++) {
-      tile.q[step][i] = g < query_rows ? row[step * 8 + i * 4 + c] : 0;
-      largest = dev::h2max(largest, tile.q[step][i] & 0x7fff7fffu);
+      q[step][i] = row != nullptr ? words[pair_of<WIDE>(step, i, lane & 3)] : 0;
     }
-  }
-  const float2 pair = dev::h2unpack(largest);
-  float row_max = dev::max_num(pair.x, pair.y);
-  row_max = dev::max_num(row_max, dev::shfl_xor(row_max, 1));
-  row_max = dev::max_num(row_max, dev::shfl_xor(row_max, 2));
-  const int e = clamp_int(exponent_of(row_max), -24, 15);
-  const float up = power_of_two(e < 14 ? 14 - e : 0);
-  DEV_UNROLL
-  for (int step = 0; step < column_steps; step++) {
-    DEV_UNROLL
-    for (int i = 0; i < 2; i++) {
-      const float2 q = dev::h2unpack(tile.q[step][i]);
-      tile.q[step][i] = dev::h2pack(dev::mul_rn(q.x, up), dev::mul_rn(q.y, up));
-    }
-  }
-  tile.top = e < 14 ? 14 : e;
-  // Transposing the exponents of rows g brings those of rows 2c and 2c + 1 to this lane.
-  const uint32_t exponents = dev::movmatrix_trans(static_cast<uint32_t>(e + 64) * 0x10001u);
-  DEV_UNROLL
-  for (int j = 0; j < 2; j++) {
-    const int column = static_cast<int>(exponents >> (16 * j) & 0xffff) - 64;
-    tile.zero_factor[j] = dev::mul_rn(k2, power_of_two(column < 14 ? column - 14 : 0));
-    tile.code_factor[j] = dev::mul_rn(k2, power_of_two(column));  // shift + top = column
   }
 }
 
+DEV_FN float2 unpack_pair(uint32_t pair, bool is_bf16) {
+  return is_bf16 ? dev::bf2unpack(pair) : dev::h2unpack(pair);
+}
+
+// q-hat of eight rows, from their raw words. k2 = softmax_scale log2(e).
+template <int STEPS>
+DEV_FN void scale_query_words(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
+  float row_max = 0;
+  DEV_UNROLL
+  for (int step = 0; step < STEPS; step++) {
+    DEV_UNROLL
+    for (int i = 0; i < 2; i++) {
+      const float2 pair = unpack_pair(tile.q[step][i] & 0x7fff7fffu, is_bf16);
+      row_max = dev::max_num(row_max, dev::max_num(pair.x, pair.y));
+    }
+  }
+  row_max = dev::max_num(row_max, dev::shfl_xor(row_max, 1));
+  row_max = dev::max_num(row_max, dev::shfl_xor(row_max, 2));
+  const int e = clamp_int(exponent_of(row_max), is_bf16 ? -112 : -24, is_bf16 ? 127 : 15);
+  const int shift = is_bf16 || e < 14 ? e - 14 : 0;
+  const float up = power_of_two(-shift);
+  DEV_UNROLL
+  for (int step = 0; step < STEPS; step++) {
+    DEV_UNROLL
+    for (int i = 0; i < 2; i++) {
+      const float2 q = unpack_pair(tile.q[step][i], is_bf16);
+      tile.q[step][i] = dev::h2pack(dev::mul_rn(q.x, up), dev::mul_rn(q.y, up));
+    }
+  }
+  tile.top = e - shift;
+  // Transposing the exponents of columns g brings those of columns 2c and 2c + 1 to this lane.
+  const uint32_t shifts = dev::movmatrix_trans(static_cast<uint32_t>(shift + 256) * 0x10001u);
+  const uint32_t exponents = dev::movmatrix_trans(static_cast<uint32_t>(e + 256) * 0x10001u);
+  DEV_UNROLL
+  for (int j = 0; j < 2; j++) {
+    const int of_shift = static_cast<int>(shifts >> (16 * j) & 0xffff) - 256;
+    const int of_top = static_cast<int>(exponents >> (16 * j) & 0xffff) - 256;  // shift + top
+    tile.zero_factor[j] = dev::mul_rn(k2, power_of_two(of_shift));
+    tile.code_factor[j] = dev::mul_rn(k2, power_of_two(of_top));
+  }
+}
+
+// ---- K per channel ----
+
 // q' for one token group, and the power of two that sums of q' times codes still need: the codes
-// count 2^-24 each as fp16 subnormals, and m 2^top = 2^(14 - e). scales: shared, the 128 fp16
-// scales of the group (record.h, k_parameter_index).
-template <class R>
-DEV_FN float scale_query_tile(uint32_t (&scaled)[column_steps][2], const QueryTile& tile,
+// count 2^-24 each as fp16 subnormals, and m 2^top = 2^(14 - e). scales: shared, the fp16 scales of
+// the group (record.h, k_parameter_index).
+template <class K>
+DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const QueryTile<K::steps>& tile,
                               const uint4* scales, int lane) {
   const int c = lane & 3;
   uint32_t largest = 0;
   DEV_UNROLL
-  for (int pair = 0; pair < column_steps / 2; pair++) {
-    const uint4 s = scales[c * 4 + pair];
+  for (int pair = 0; pair < K::steps / 2; pair++) {
+    const uint4 s = scales[c * (K::steps / 2) + pair];
     scaled[2 * pair][0] = s.x;
     scaled[2 * pair][1] = s.y;
     scaled[2 * pair + 1][0] = s.z;
@@ -99,7 +135,7 @@ DEV_FN float scale_query_tile(uint32_t (&scaled)[column_steps][2], const QueryTi
   const uint32_t m_half2 = half2_power_of_two(fast ? m_log2 : 0);
   const float m = power_of_two(m_log2);
   DEV_UNROLL
-  for (int step = 0; step < column_steps; step++) {
+  for (int step = 0; step < K::steps; step++) {
     DEV_UNROLL
     for (int i = 0; i < 2; i++) {
       if (fast) {
@@ -109,11 +145,49 @@ DEV_FN float scale_query_tile(uint32_t (&scaled)[column_steps][2], const QueryTi
         scaled[step][i] = dev::h2pack(dev::mul_rn(dev::mul_rn(q.x, s.x), m),
                                       dev::mul_rn(dev::mul_rn(q.y, s.y), m));
       }
-      const int weight = field_weight_log2<R::bits>(step, i);
+      const int weight = K::field_weight_log2(step, i);
       if (weight != 0) scaled[step][i] = dev::h2mul(scaled[step][i], half2_power_of_two(-weight));
     }
   }
   return power_of_two(24 - 14 + e);
+}
+
+// ---- K per token ----
+
+// Sums of q-hat over each channel group, in units of 2^24, for the zeros. sums: shared, this
+// warp's, (groups, 8 columns). group_steps: a power of two. Operand A is all ones.
+template <class K>
+DEV_FN void store_query_sums(float* sums, const QueryTile<K::steps>& tile, int group_steps,
+                             int lane) {
+  float* sum = sums + 2 * lane;
+  constexpr uint32_t ones = 0x3c003c00u;
+  float acc[4] = {0, 0, 0, 0};
+  DEV_UNROLL
+  for (int step = 0; step < K::steps; step++) {
+    dev::mma_f16_f32(acc, ones, ones, ones, ones, tile.q[step][0], tile.q[step][1]);
+    if (((step + 1) & (group_steps - 1)) != 0) continue;  // the same for the whole warp
+    if (lane < 4) {
+      sum[0] = dev::mul_rn(acc[0], 0x1p-24f);
+      sum[1] = dev::mul_rn(acc[1], 0x1p-24f);
+    }
+    sum += query_tile_rows;
+    DEV_UNROLL
+    for (int j = 0; j < 4; j++) acc[j] = 0;
+  }
+  dev::syncwarp();
+}
+
+// q-hat becomes operand B of the codes: each column divided by its field's weight.
+template <class K>
+DEV_FN void weigh_query_fields(QueryTile<K::steps>& tile) {
+  DEV_UNROLL
+  for (int step = 0; step < K::steps; step++) {
+    DEV_UNROLL
+    for (int i = 0; i < 2; i++) {
+      const int weight = K::field_weight_log2(step, i);
+      if (weight != 0) tile.q[step][i] = dev::h2mul(tile.q[step][i], half2_power_of_two(-weight));
+    }
+  }
 }
 
 }  // namespace kvproof

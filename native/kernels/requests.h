@@ -1,5 +1,4 @@
-// requests.h - the requests of a launch, passed by value with its arguments, and the choice of the
-// record type for a problem.
+// requests.h - the requests of a launch, passed by value with its arguments.
 //
 // Lengths live in host memory (kvp_problem.tokens). A launch carries up to requests_per_launch of
 // them in its parameters, so that no device memory has to be allocated, copied or kept alive for
@@ -69,20 +68,6 @@ dev::Status for_each_request_table(const kvp_problem& problem, const Launch& lau
     if (!status.ok()) return status;
   }
   return dev::Status{};
-}
-
-// Calls f(Record128<bits, group>{}) with the record of a problem that supports() has accepted.
-template <class F>
-dev::Status with_record(uint32_t bits, uint32_t group, const F& f) {
-  if (bits == 4 && group == 128) return f(Record128<4, 128>{});
-  if (bits == 4 && group == 64) return f(Record128<4, 64>{});
-  if (bits == 4 && group == 32) return f(Record128<4, 32>{});
-  if (bits == 2 && group == 128) return f(Record128<2, 128>{});
-  if (bits == 2 && group == 64) return f(Record128<2, 64>{});
-  if (bits == 2 && group == 32) return f(Record128<2, 32>{});
-  dev::Status unsupported;
-  unsupported.code = KVP_UNSUPPORTED;
-  return unsupported;
 }
 
 // The most records that one request of the table has.

@@ -1,124 +1,166 @@
-// ring.h - how record halves travel from the cache to shared memory, in two versions behind one
+// ring.h - how K and V travel from the cache to shared memory, in two versions behind one
 // interface: BulkRing (sm_90: cp.async.bulk and mbarriers) and AsyncRing (sm_80, sm_89: cp.async
 // groups).
 //
-// Each warp owns a ring of `stages` slots and is the only one that fills, waits for and reads them.
-// A ring shared by warps would be wrong: a parity wait can be satisfied by an older phase as soon
-// as two warps drift apart. Half j of a warp goes to slot j % stages; halves 2i and 2i + 1 are K
-// and V of the warp's i-th record, and the records of a block are dealt to its warps in turn.
+// Each warp owns a ring of slots and is the only one that fills, waits for and reads them. A ring
+// shared by warps would be wrong: a parity wait can be satisfied by an older phase as soon as two
+// warps drift apart. Parts of a record are dealt to the warps of a block in turn (a packed record
+// is one part; one of 16-bit numbers has several), and each is two halves, K and V:
 //
-//   ring.start(...)     the first halves are on their way
-//   ring.wait(j)        half j, readable by all lanes
-//   ring.release(j)     no lane reads half j any more: its slot takes half j + stages
+//   ring.start(...)     the first half is on its way
+//   ring.fill()         so are those that the other slots have room for
+//   ring.wait()         the next half, readable by all lanes
+//   ring.release()      no lane reads it any more: its slot takes the next half that has none
 //
 // Every lane of the warp makes every call. All copies have landed when the last half was waited
 // for.
 #pragma once
-#include "../simt/device.h"
-#include "record.h"
+#include "decode_arguments.h"
 
 namespace kvproof {
 
-// Where a warp's halves come from.
-template <class R, int WARPS>
+// Where a warp's halves come from, asked for in order.
 struct HalfSource {
-  const uint8_t* first;  // first record of this warp; its next one lies WARPS strides further
-  size_t stride;         // bytes from one record of the head to the next: kv_heads records
-  int halves;            // number of halves of this warp
+  const uint8_t* head;   // this KV head's record of page 0
+  size_t page_bytes;     // from one page to the next
+  const int32_t* pages;  // global, page of each record of the request; null: they follow each other
+  uint32_t first_page;   // of the request, without a page table
+  int parts;             // of a record
+  uint32_t k_bytes, v_bytes;  // of a half
+  uint32_t v_offset;          // from K to V of a part
+  int part, end, stride;      // next part of this warp, end of the block's, parts to the next
+  int halves;                 // of this warp, that were not asked for yet
+  int page;                   // of `part`: asked for early, a table is one trip to memory away
+  const uint8_t* k;           // of the last part that was asked for
 
-  DEV_FN const uint8_t* half(int j) const {
-    return first + (j >> 1) * (WARPS * stride) + (j & 1) * R::half_bytes;
+  DEV_FN int page_of(int of_part) const {
+    const int record = of_part / parts;
+    return pages != nullptr ? pages[record] : static_cast<int>(first_page) + record;
+  }
+  DEV_FN void start() {
+    halves = part < end ? 2 * ((end - part + stride - 1) / stride) : 0;
+    if (halves > 0) page = page_of(part);
+  }
+  DEV_FN bool next_is_v() const { return halves & 1; }
+  DEV_FN uint32_t next_bytes() const { return next_is_v() ? v_bytes : k_bytes; }
+  DEV_FN const uint8_t* next() {
+    const bool is_v = next_is_v();
+    halves--;
+    if (is_v) return k + v_offset;
+    k = head + static_cast<size_t>(page) * page_bytes + static_cast<size_t>(part % parts) * k_bytes;
+    part += stride;
+    if (part < end) page = page_of(part);
+    return k;
   }
 };
 
-template <class R>
+// Slots of a warp. More of them lose time on an H100: what is on its way when the first half lands
+// is computed when nothing is on its way any more.
+constexpr int ring_slots = 2;
+
+// Blocks that share a multiprocessor of sm_90: one starts or merges while the other reads.
+constexpr int ring_blocks = 2;
+
+template <int WARPS>
 struct BulkRing {
-  static constexpr int warps = 8;
-  static constexpr int threads = warps * 32;
-  // As many slots as fit beside 2 KiB of static shared memory, but no more than three records: more
-  // did not help on an H100.
-  static constexpr int slots_fitting =
-      (static_cast<int>(dev::smem_limit(90)) - 2048) / (warps * R::half_bytes);
-  static constexpr int stages = slots_fitting < 6 ? slots_fitting : 6;
-  static_assert(stages >= 2);
-  static constexpr int slot_bytes = warps * stages * R::half_bytes;  // of the block
+  static constexpr uint32_t arch = 90;
+  // Warps for halves with so many bytes of words: two blocks fit in 227 KiB, or one if it is large.
+  static constexpr int warps_for(int word_bytes) { return word_bytes <= 8192 ? 4 : 3; }
 
-  uint8_t* slot;     // shared, (stages, half_bytes)
-  uint64_t* landed;  // shared, (stages): completes phase i when half i * stages + slot is there
-  HalfSource<R, warps> source;
-  int lane;
+  uint8_t* slots;  // shared, this warp's (ring_slots, slot_bytes)
+  uint64_t*
+      landed;  // shared, (ring_slots): completes phase i when the i-th half of the slot is there
+  HalfSource source;
+  uint32_t slot_bytes;
+  int at, round, lane;  // at: slot of the next half; round: how often it was used
 
-  DEV_FN void start(uint8_t* slots, HalfSource<R, warps> from, int warp, int lane_) {
-    using Barriers = uint64_t[warps * stages];
+  DEV_FN void start(uint8_t* all, const HalfSource& from, const DecodeArguments& args, int warp,
+                    int lane_) {
+    using Barriers = uint64_t[WARPS * ring_slots];
     DEV_SHARED(Barriers, barriers);
-    slot = slots + warp * stages * R::half_bytes;
-    landed = barriers + warp * stages;
+    slot_bytes = args.slot_bytes;
+    slots = all + warp * ring_slots * slot_bytes;
+    landed = barriers + warp * ring_slots;
     source = from;
+    at = round = 0;
     lane = lane_;
     if (lane == 0) {
-      for (int i = 0; i < stages; i++) dev::mbar_init(&landed[i], 1);
+      for (int i = 0; i < ring_slots; i++) dev::mbar_init(&landed[i], 1);
       dev::fence_mbar_init();
       dev::fence_proxy_async();
-      for (int j = 0; j < stages && j < source.halves; j++) copy(j);
+      source.start();
+      if (source.halves > 0) copy(0);
     }
     dev::syncwarp();
   }
-  DEV_FN const uint8_t* wait(int j) {
-    dev::mbar_wait(&landed[j % stages], j / stages);
-    return slot + (j % stages) * R::half_bytes;
+  DEV_FN void fill() {
+    if (lane != 0) return;
+    for (int i = 1; i < ring_slots && source.halves > 0; i++) copy(i);
   }
-  DEV_FN void release(int j) {
+  DEV_FN const uint8_t* wait() {
+    dev::mbar_wait(&landed[at], round);
+    return slots + at * slot_bytes;
+  }
+  DEV_FN void release() {
     dev::syncwarp();
-    if (lane == 0 && j + stages < source.halves) copy(j + stages);
+    if (lane == 0 && source.halves > 0) copy(at);
+    if (++at == ring_slots) {
+      at = 0;
+      round++;
+    }
   }
 
  private:
-  DEV_FN void copy(int j) {
-    dev::mbar_arrive_expect_tx(&landed[j % stages], R::half_bytes);
-    dev::bulk_g2s(slot + (j % stages) * R::half_bytes, source.half(j), R::half_bytes,
-                  &landed[j % stages]);
+  DEV_FN void copy(int slot) {
+    const uint32_t bytes = source.next_bytes();
+    dev::mbar_arrive_expect_tx(&landed[slot], bytes);
+    dev::bulk_g2s(slots + slot * slot_bytes, source.next(), bytes, &landed[slot]);
   }
 };
 
-template <class R>
+template <int WARPS>
 struct AsyncRing {
-  // Four warps with two slots fit in the 99 KiB of sm_89, and twice in the 163 KiB of sm_80 except
-  // at 4 bits with groups of 32.
-  static constexpr int warps = 4;
-  static constexpr int threads = warps * 32;
-  static constexpr int stages = 2;
-  static constexpr int slot_bytes = warps * stages * R::half_bytes;  // of the block
-  static_assert(slot_bytes + 2048 <= static_cast<int>(dev::smem_limit(89)));
-  static constexpr int chunks = R::half_bytes / 16;
-  static_assert(chunks % 32 == 0);
+  static constexpr uint32_t arch = 80;
+  // As above: one block fits in the 99 KiB of sm_89.
+  static constexpr int warps_for(int word_bytes) {
+    return word_bytes <= 8192 ? 4 : word_bytes <= 16384 ? 2 : 1;
+  }
 
-  uint8_t* slot;  // shared, (stages, half_bytes)
-  HalfSource<R, warps> source;
-  int lane;
+  uint8_t* slots;  // shared, this warp's (ring_slots, slot_bytes)
+  HalfSource source;
+  uint32_t slot_bytes;
+  int at, lane;
 
-  DEV_FN void start(uint8_t* slots, HalfSource<R, warps> from, int warp, int lane_) {
-    slot = slots + warp * stages * R::half_bytes;
+  DEV_FN void start(uint8_t* all, const HalfSource& from, const DecodeArguments& args, int warp,
+                    int lane_) {
+    slot_bytes = args.slot_bytes;
+    slots = all + warp * ring_slots * slot_bytes;
     source = from;
+    at = 0;
     lane = lane_;
-    for (int j = 0; j < stages; j++) copy(j);
+    source.start();
+    copy(0);
   }
-  DEV_FN const uint8_t* wait(int j) {
-    // Groups 0 .. j + stages - 1 are committed, some of them empty: one group a half, so that the
-    // newest stages - 1 are those after j. A lane waits for its own copies, the warp for all.
-    dev::cp_async_wait<stages - 1>();
+  DEV_FN void fill() { copy(1); }
+  DEV_FN const uint8_t* wait() {
+    // Every half has one group, also one that does not exist, so that the newest is of the half
+    // after this one. A lane waits for its own copies, the warp for all.
+    dev::cp_async_wait<1>();
     dev::syncwarp();
-    return slot + (j % stages) * R::half_bytes;
+    return slots + at * slot_bytes;
   }
-  DEV_FN void release(int j) {
+  DEV_FN void release() {
     dev::syncwarp();
-    copy(j + stages);
+    copy(at);
+    at ^= 1;
   }
 
  private:
-  DEV_FN void copy(int j) {
-    if (j < source.halves) {
-      uint8_t* to = slot + (j % stages) * R::half_bytes;
-      const uint8_t* from = source.half(j);
+  DEV_FN void copy(int slot) {
+    if (source.halves > 0) {
+      const int chunks = static_cast<int>(source.next_bytes() / 16);
+      uint8_t* to = slots + slot * slot_bytes;
+      const uint8_t* from = source.next();
       for (int i = lane; i < chunks; i += 32) dev::cp_async16(to + i * 16, from + i * 16);
     }
     dev::cp_async_commit();

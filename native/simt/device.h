@@ -7,6 +7,8 @@
 // nvcc and -ffp-contract=off for the host.
 //
 //   DEV_KERNEL(threads) name(args)    an entry point, launched with at most that many threads
+//   DEV_KERNEL_BLOCKS(threads, blocks) the same, in registers that leave room for so many blocks on
+//                                     a multiprocessor
 //   DEV_FN type name(args)            a function of the device
 //   DEV_UNROLL                        before a loop that must be unrolled on the GPU
 //   DEV_SHARED(T, name)               static shared memory; an array type needs a typedef first
@@ -39,12 +41,16 @@ struct Grid {
   uint32_t x = 1, y = 1, z = 1;
 };
 
-// How a kernel is launched. smem_bytes is the dynamic part alone.
+// How a kernel is launched. smem_bytes is the dynamic part alone. overlaps_previous: from sm_90 on,
+// the kernel may start once every block of the one before it in the stream has called
+// allow_next_launch() or ended, and then has to call wait_for_previous_launch() before it touches
+// memory. The emulator runs one launch after another.
 struct Launch {
   Grid grid;
   uint32_t threads = 0;
   uint32_t smem_bytes = 0;
   void* stream = nullptr;
+  bool overlaps_previous = false;
 };
 
 // Outcome of a launch or query; text is one sentence, empty if code is KVP_OK.

@@ -12,6 +12,7 @@
 
 #define DEV_FN __device__ __forceinline__
 #define DEV_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define DEV_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define DEV_UNROLL _Pragma("unroll")
 #define DEV_SHARED(T, name) __shared__ T name
 #define DEV_DYN_SHARED(T, name, align) \
@@ -218,6 +219,15 @@ DEV_FN void barrier_arrive(uint32_t id, uint32_t threads) {
 // A barrier after which nothing reads what [p, p + bytes) held before; only the emulator uses that.
 DEV_FN void syncthreads_fresh(void*, size_t) { __syncthreads(); }
 
+// ---- launches that overlap (Launch::overlaps_previous) ----
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+DEV_FN void allow_next_launch() { asm volatile("griddepcontrol.launch_dependents;" :::); }
+DEV_FN void wait_for_previous_launch() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+#else
+DEV_FN void allow_next_launch() {}
+DEV_FN void wait_for_previous_launch() {}
+#endif
+
 // ---- asynchronous copies ----
 DEV_FN void mbar_init(uint64_t* bar, uint32_t count) {
   DEV_SM90_ASM("mbarrier.init.shared::cta.b64 [%0],%1;" ::"r"(shared_address(bar)), "r"(count)
@@ -299,13 +309,29 @@ template <class... P, class... A>
 Status launch(void (*kernel)(P...), const Launch& shape, A... args) {
   // Static and dynamic together must stay within 48 KiB unless the function is told otherwise.
   if (shape.smem_bytes > smem_limit_static / 2) {
-    const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                               static_cast<int>(shape.smem_bytes));
+    cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                         static_cast<int>(shape.smem_bytes));
+    if (e == cudaSuccess) {
+      e = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared);
+    }
     if (e != cudaSuccess) return status_from_cuda(e, "shared memory of the launch");
   }
-  kernel<<<dim3(shape.grid.x, shape.grid.y, shape.grid.z), shape.threads, shape.smem_bytes,
-           static_cast<cudaStream_t>(shape.stream)>>>(static_cast<P>(args)...);
-  return status_from_cuda(cudaGetLastError(), "kernel launch");
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(shape.grid.x, shape.grid.y, shape.grid.z);
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.smem_bytes;
+  config.stream = static_cast<cudaStream_t>(shape.stream);
+  cudaLaunchAttribute overlap;
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  DeviceFacts facts;
+  if (shape.overlaps_previous && device_facts(facts).ok() && facts.sm >= 90) {
+    config.attrs = &overlap;
+    config.numAttrs = 1;
+  }
+  const cudaError_t e = cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+  return status_from_cuda(e == cudaSuccess ? cudaGetLastError() : e, "kernel launch");
 }
 
 }  // namespace dev

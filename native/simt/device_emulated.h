@@ -13,6 +13,7 @@
 #include "runtime.h"
 
 #define DEV_KERNEL(threads) void
+#define DEV_KERNEL_BLOCKS(threads, blocks) void
 #define DEV_UNROLL
 #define DEV_SITE simt_here(__builtin_FILE(), __builtin_LINE())
 #define DEV_SHARED(T, name) \
@@ -151,6 +152,10 @@ DEV_FN void barrier_arrive(uint32_t id, uint32_t threads, simt_site at = DEV_SIT
 DEV_FN void syncthreads_fresh(void* p, size_t bytes, simt_site at = DEV_SITE) {
   simt_syncthreads_fresh(p, bytes, at);
 }
+
+// ---- launches that overlap: nothing to do, the emulator runs one after another ----
+DEV_FN void allow_next_launch() {}
+DEV_FN void wait_for_previous_launch() {}
 
 // ---- asynchronous copies ----
 DEV_FN void mbar_init(uint64_t* bar, uint32_t count, simt_site at = DEV_SITE) {

@@ -1,0 +1,11 @@
+// decode_async_128.cu - the decode kernels for head size 128 with AsyncRing:
+// cp.async, for sm_80 and sm_89; as PTX of sm_80 any later GPU runs it too.
+#include "decode_kernel.h"
+
+namespace kvproof {
+
+dev::Status launch_decode_async_128(const DecodeArguments& args, uint32_t bits, void* stream) {
+  return launch_decode_bits<128, AsyncRing>(args, bits, stream);
+}
+
+}  // namespace kvproof

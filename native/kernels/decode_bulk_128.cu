@@ -1,0 +1,11 @@
+// decode_bulk_128.cu - the decode kernels for head size 128 with BulkRing:
+// bulk copies, for sm_90 and later; CMakeLists.txt builds it for sm_90a only.
+#include "decode_kernel.h"
+
+namespace kvproof {
+
+dev::Status launch_decode_bulk_128(const DecodeArguments& args, uint32_t bits, void* stream) {
+  return launch_decode_bits<128, BulkRing>(args, bits, stream);
+}
+
+}  // namespace kvproof
