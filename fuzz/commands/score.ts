@@ -3,16 +3,19 @@
 // Exit code 1: a mutant survived, could not be built, or is killed although it is said to be
 // equivalent; or the clean kernel failed.
 
+import { join } from 'node:path';
 import { parseUri } from '../kernels/uri.js';
 import { Progress } from '../report/progress.js';
 import { countsOf, mutantLine, scoreJson, scoreMarkdown, scoreReport } from '../report/score.js';
 import { print, tell, writeReport } from '../report/writer.js';
+import { generateMutants } from '../score/generate.js';
 import type { CheckedPolicy } from '../score/hunt.js';
-import { readMutantSet } from '../score/mutant-set.js';
+import { type MutantFile, readMutantSet } from '../score/mutant-set.js';
 import type { Score } from '../score/result.js';
 import { rules } from '../score/rule.js';
 import { type ScoreOptions, scoreMutants } from '../score/score.js';
 import {
+  parseCount,
   parseSeconds,
   reportPath,
   seedFrom,
@@ -25,6 +28,8 @@ import { interruptSignal } from './interrupt.js';
 export interface ScoreFlags {
   kernel: string;
   mutants?: string[];
+  generate?: string;
+  generated?: string;
   oracle: string[];
   time: string;
   shrinkTime: string;
@@ -39,8 +44,18 @@ export interface ScoreFlags {
 }
 
 export async function score(flags: ScoreFlags): Promise<number> {
-  const options = optionsFrom(flags);
-  print(`seed ${options.seed}`, `${options.mutants.length} mutants, clean kernel ${flags.kernel}`);
+  const common = optionsFrom(flags);
+  print(`seed ${common.seed}`);
+  let mutants: readonly MutantFile[];
+  try {
+    mutants = await mutantsFrom(flags, common);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    tell(`kvproof score: ${error instanceof Error ? error.message : String(error)}`);
+    return 3;
+  }
+  const options = { ...common, mutants };
+  print(`${options.mutants.length} mutants, clean kernel ${flags.kernel}`);
   const progress = new Progress();
   const planned = options.mutants.length;
   let result: Score;
@@ -68,7 +83,7 @@ export async function score(flags: ScoreFlags): Promise<number> {
   return writeReports(flags, result);
 }
 
-function optionsFrom(flags: ScoreFlags): Omit<ScoreOptions, 'events'> {
+function optionsFrom(flags: ScoreFlags): Omit<ScoreOptions, 'events' | 'mutants'> {
   const parsed = parseUri(flags.kernel);
   if (parsed.kind !== 'sim') {
     const why = parsed.kind === 'error' ? parsed.message : `${flags.kernel} has no mutants`;
@@ -76,12 +91,9 @@ function optionsFrom(flags: ScoreFlags): Omit<ScoreOptions, 'events'> {
       `--kernel: ${why}; mutants are built as sim:sm_80, sim:sm_89 or sim:sm_90`,
     );
   }
-  const read = readMutantSet(flags.mutants ?? []);
-  if (read.kind === 'error') throw new UsageError(read.message);
   reportPath('--json', flags.json);
   reportPath('--markdown', flags.markdown);
   return {
-    mutants: read.mutants,
     kernel: flags.kernel,
     seed: seedFrom(flags.seed),
     checked: policyFrom(flags.checked),
@@ -94,6 +106,36 @@ function optionsFrom(flags: ScoreFlags): Omit<ScoreOptions, 'events'> {
     workdir: workdirFrom(flags.workdir),
     interrupt: interruptSignal(),
   };
+}
+
+/** From files, or made here. */
+async function mutantsFrom(
+  flags: ScoreFlags,
+  options: Omit<ScoreOptions, 'events' | 'mutants'>,
+): Promise<readonly MutantFile[]> {
+  let patterns = flags.mutants ?? [];
+  if (flags.generate !== undefined) {
+    if (flags.mutants !== undefined) {
+      throw new UsageError('--generate: makes mutants, and --mutants names others: one of them');
+    }
+    const { seed, workdir, buildDeadlineMs, interrupt } = options;
+    const generated = await generateMutants({
+      ...{ seed, buildDeadlineMs, interrupt },
+      count: parseCount('--generate', flags.generate, 10_000),
+      folder: flags.generated ?? join(workdir.path, `generated-${seed}`),
+      onTried: ({ made, tried, what }) => tell(`${made} made of ${tried} tried, ${what}`),
+    });
+    const { paths, tried, notCompiling, sameCode } = generated;
+    print(
+      `${paths.length} mutants made of ${tried} candidates: ${notCompiling} do not compile, ` +
+        `${sameCode} have the machine code of the clean kernels or of another one`,
+    );
+    patterns = [...paths];
+    if (paths.length === 0) throw new Error('--generate: no mutant could be made');
+  }
+  const read = readMutantSet(patterns);
+  if (read.kind === 'error') throw new UsageError(read.message);
+  return read.mutants;
 }
 
 function policyFrom(text: string): CheckedPolicy {

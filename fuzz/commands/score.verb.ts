@@ -8,6 +8,8 @@ export const scoreVerb: DefineVerb = (program, { settle }) => {
     .description('plant mutants, and report which are killed by what and how fast')
     .option('--kernel <uri>', 'the clean kernel: sim:sm_80, sim:sm_89 or sim:sm_90', 'sim:sm_90')
     .option('--mutants <glob...>', 'mutant files, from anywhere (default: native/mutants)')
+    .option('--generate <n>', 'make this many systematic mutants by the seed, and score them')
+    .option('--generated <dir>', 'where --generate writes them (default: below --workdir)')
     .option('--oracle <name>', "another project's rule, or all; may be repeated", collected, [])
     .option('--time <time>', 'for the cases of one mutant', '60s')
     .option('--shrink-time <time>', 'for one kill', '30s')

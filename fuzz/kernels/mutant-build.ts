@@ -53,7 +53,8 @@ const LIST_FIELDS = [
 ];
 
 export type BuildResult =
-  | { kind: 'built'; path: string }
+  /** objects: of each translation unit, in the order of the build's description. */
+  | { kind: 'built'; path: string; objects: readonly string[] }
   /** The mutant does not fit the sources. */
   | { kind: 'misfit'; message: string }
   /** It fits, and the compiler or the linker refuses it. */
@@ -101,6 +102,32 @@ export function buildMutant(
   }
   const build = new Build(root, description, options.checked);
   return build.inScratchFolder(() => build.library(units));
+}
+
+/** Every file of the package that the emulated kernels are compiled from, sorted. */
+export function emulatedSources(root = packageRoot()): string[] {
+  const description = readDescription(root);
+  if ('kind' in description) throw new Error(description.message);
+  const read = (file: string): string | null => {
+    const path = join(root, file);
+    return existsSync(path) ? readFileSync(path, 'utf8') : null;
+  };
+  const files = description.sources.flatMap((source) => [...includeClosure(source, read).keys()]);
+  return [...new Set(files)].sort();
+}
+
+/**
+ * A hash of the machine code and the data of objects, without what only debuggers read: equal
+ * hashes, equal programs.
+ */
+export function codeHash(objects: readonly string[]): string {
+  const stripped = objects.map((object) => {
+    const tool = spawnSync('strip', ['--strip-debug', '-o', '/dev/stdout', object], {
+      maxBuffer: 1 << 28,
+    });
+    return tool.status === 0 ? tool.stdout : readFileSync(object);
+  });
+  return hashOf(stripped);
 }
 
 function readDescription(root: string): BuildDescription | Failure {
@@ -194,13 +221,13 @@ class Build {
       ...archives.map((path) => readFileSync(path)),
     ]);
     const path = join(this.folder, hash, 'kernel.so');
-    if (existsSync(path)) return { kind: 'built', path };
     const objects = units.map((unit, i) => this.object(unit, objectHashes[i]));
+    if (existsSync(path)) return { kind: 'built', path, objects };
     const linked = join(this.scratch, 'kernel.so');
     this.run([...linkFlags, ...objects, ...archives, ...systemLibraries, '-o', linked]);
     mkdirSync(dirname(path), { recursive: true });
     renameSync(linked, path);
-    return { kind: 'built', path };
+    return { kind: 'built', path, objects };
   }
 
   /**

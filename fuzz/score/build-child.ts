@@ -1,13 +1,27 @@
-// build-child.ts - the entry point of a process that builds one mutant and says what came of it.
-// A process of its own, so that a deadline can end it together with the compiler (build.ts).
+// build-child.ts - the entry point of a process that builds one mutant and says what came of it:
+// `plain` or `checked` for the library, `code` for a hash of its machine code. Without a file it
+// builds the clean kernels. A process of its own, so that a deadline can end it together with the
+// compiler (build.ts).
 
-import { readMutant } from '../kernels/mutant.js';
-import { type BuildResult, buildMutant } from '../kernels/mutant-build.js';
+import { type Mutant, type MutantResult, readMutant } from '../kernels/mutant.js';
+import { type BuildResult, buildMutant, codeHash } from '../kernels/mutant-build.js';
 
-const [path, checked] = process.argv.slice(2);
-const read = readMutant(path);
-const result: BuildResult =
-  read.kind === 'error'
-    ? { kind: 'misfit', message: read.message }
-    : buildMutant(read.mutant, { checked: checked === 'checked' });
-process.send?.(result, () => process.disconnect());
+export type ChildReply = BuildResult | { kind: 'code'; hash: string };
+
+const CLEAN: Mutant = {
+  ...{ id: 'clean', class: 'none', story: 'no edit', precedent: 'none' },
+  ...{ architecture: 'sm_90', edits: [] },
+};
+
+const [what, path] = process.argv.slice(2);
+const read: MutantResult =
+  path === undefined ? { kind: 'mutant', mutant: CLEAN } : readMutant(path);
+
+function reply(): ChildReply {
+  if (read.kind === 'error') return { kind: 'misfit', message: read.message };
+  const built = buildMutant(read.mutant, { checked: what === 'checked' });
+  if (what !== 'code' || built.kind !== 'built') return built;
+  return { kind: 'code', hash: codeHash(built.objects) };
+}
+
+process.send?.(reply(), () => process.disconnect());

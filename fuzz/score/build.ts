@@ -7,30 +7,50 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { BuildResult } from '../kernels/mutant-build.js';
+import type { ChildReply } from './build-child.js';
 
 const CHILD_PATH = fileURLToPath(new URL('./build-child.js', import.meta.url));
 
-export type TimedBuild =
-  | BuildResult
+type Early =
   | { kind: 'timeout'; message: string }
-  | { kind: 'interrupted'; message: string };
+  | { kind: 'interrupted'; message: string }
+  | { kind: 'no-build'; message: string };
 
-export interface BuildOptions {
-  readonly checked: boolean;
+export type TimedBuild = BuildResult | Early;
+
+export interface ChildOptions {
   readonly deadlineMs: number;
   readonly interrupt: AbortSignal;
 }
 
-export function buildInChild(path: string, options: BuildOptions): Promise<TimedBuild> {
-  const { checked, deadlineMs, interrupt } = options;
+export async function buildInChild(
+  path: string,
+  options: ChildOptions & { readonly checked: boolean },
+): Promise<TimedBuild> {
+  const reply = await askChild([options.checked ? 'checked' : 'plain', path], options);
+  if (reply.kind === 'code') throw new Error('a build answered with a hash');
+  return reply;
+}
+
+/** A hash of the machine code of a mutant that builds; of the clean kernels without a path. */
+export async function codeInChild(path: string | null, options: ChildOptions): Promise<string> {
+  const reply = await askChild(path === null ? ['code'] : ['code', path], options);
+  if (reply.kind === 'code') return reply.hash;
+  throw new Error(
+    `${path ?? 'the clean kernels'}: ${'message' in reply ? reply.message : 'built'}`,
+  );
+}
+
+function askChild(args: string[], options: ChildOptions): Promise<ChildReply | Early> {
+  const { deadlineMs, interrupt } = options;
   return new Promise((resolve) => {
-    const child = fork(CHILD_PATH, [path, checked ? 'checked' : 'plain'], {
+    const child = fork(CHILD_PATH, args, {
       detached: true,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    let result: TimedBuild | null = null;
-    const end = (early: TimedBuild) => {
-      result ??= early;
+    let reply: ChildReply | Early | null = null;
+    const end = (early: Early) => {
+      reply ??= early;
       // A group of its own (detached): the compiler ends with it.
       if (child.pid !== undefined) killGroup(child.pid);
     };
@@ -39,15 +59,15 @@ export function buildInChild(path: string, options: BuildOptions): Promise<Timed
     }, deadlineMs);
     const stop = () => end({ kind: 'interrupted', message: 'interrupted' });
     interrupt.addEventListener('abort', stop);
-    child.on('message', (message: BuildResult) => {
-      result ??= message;
+    child.on('message', (message: ChildReply) => {
+      reply ??= message;
     });
     child.on('error', (error) => end({ kind: 'no-build', message: error.message }));
     child.on('close', (code, signal) => {
       clearTimeout(timer);
       interrupt.removeEventListener('abort', stop);
       const message = `the process that builds ended with ${signal ?? `exit-${code}`}`;
-      resolve(result ?? { kind: 'no-build', message });
+      resolve(reply ?? { kind: 'no-build', message });
     });
   });
 }

@@ -2,10 +2,13 @@
 //
 // Not fc.array: that one fixes the length of an array before it looks at the items, and never drops
 // the last item, so one idle request would stay beside the one that matters. Here shrinking first
-// tries each request alone, then drops halves and single requests, then shrinks each length by
-// itself.
+// tries each request alone, then drops halves and single requests, then shortens all requests at
+// once, then each by itself.
 
 import fc from 'fast-check';
+
+/** Lengths that all requests are cut to: tiny ones, a window, a record and one more token. */
+const CAPS = [0, 1, 2, 8, 127, 128, 129];
 
 /** Contexts of the items, (lengths). */
 interface Items {
@@ -51,6 +54,12 @@ export class Lengths extends fc.Arbitrary<number[]> {
       yield kept(all.slice(0, half));
       yield kept(all.slice(half));
       for (const i of all) yield kept(all.filter((j) => j !== i));
+      // What needs many requests seldom needs them long: all of them cut at once.
+      const longest = Math.max(...value);
+      for (const cap of CAPS.filter((length) => length < longest)) {
+        const capped = value.map((length) => Math.min(length, cap));
+        yield new fc.Value(capped, { items: all.map(() => undefined) } satisfies Items);
+      }
     }
     for (const i of all) {
       for (const smaller of this.length.shrink(value[i], contexts[i])) {
