@@ -182,10 +182,24 @@ export type RunResult =
   | { readonly kind: 'refused'; readonly reason: string }
   | { readonly kind: 'device-error'; readonly reason: string };
 
+export interface Unrefused {
+  /** Function of the interface. */
+  readonly call: string;
+  readonly fault: string;
+  /** What came back instead of a refusal. */
+  readonly found: string;
+}
+
 export interface Kernel {
   readonly uri: string;
   readonly device: Device;
   readonly capabilities: Capabilities;
+  /**
+   * Wrong arguments that no case can express (null pointers, a length below zero), each put beside
+   * a case that the kernel supports: those that it did not refuse. Absent: the kernel has no
+   * interface that they could be given to.
+   */
+  unrefused?(c: Case): readonly Unrefused[];
   /** null when the kernel can run the case, else one sentence that says why not. */
   supports(c: Case): string | null;
   /** The kernel's own answer, where supports() is decided by its declaration before it is asked. */

@@ -102,8 +102,9 @@ export const refusal: Property = {
   name: 'refusal',
   statement:
     'A kernel declines every case that its declaration excludes: width, group, axis, format, ' +
-    'head size, type, length, heads, query tokens, pages, appended tokens and strides.',
-  blind: 'Arguments that a Case cannot express, such as null pointers and wrong buffer sizes.',
+    'head size, type, length, heads, query tokens, pages, appended tokens and strides; and every ' +
+    'wrong argument of its interface, without touching anything.',
+  blind: 'Buffers that are smaller than the kernel asked for, since a pointer has no size.',
   oneIn: 4,
 
   judge(judgement: Judgement): Verdict {
@@ -113,6 +114,11 @@ export const refusal: Property = {
       if (kernel.supports(c) !== null) continue;
       const message = `supports: found null for ${asked}, required a reason to decline`;
       return { kind: 'fail', signature: `refusal/${rule}`, message };
+    }
+    const unrefused = kernel.unrefused?.(judgement.case) ?? [];
+    for (const { call, fault, found } of unrefused) {
+      const message = `${call}: found ${found} for ${fault}, required a refusal that touches nothing`;
+      return { kind: 'fail', signature: `refusal/${call}`, message };
     }
     return { kind: 'pass', elements: beyond.length, ratio: 0 };
   },

@@ -10,6 +10,7 @@ import { existsSync, writeFileSync, writeSync } from 'node:fs';
 import { codeLmSource } from '../../dist/fuzz/campaign/code-lm.js';
 import { serve } from '../../dist/fuzz/campaign/serve.js';
 import { openKernel } from '../../dist/fuzz/kernels/open.js';
+import { caseHash } from '../../dist/properties/case.js';
 
 const misbehave = {
   segfault: () => process.kill(process.pid, 'SIGSEGV'),
@@ -54,6 +55,21 @@ function spoiled(result) {
   return result;
 }
 
+/** Wrong answers that need no process to suffer: by mode. */
+const lies = {
+  wrong: spoiled,
+  /** An output that lacks its last element. */
+  shape: (result) => ({ ...result, output: result.output.subarray(1) }),
+  /** What the host says of a kernel that wrote behind its output. */
+  overrun: (result) => ({
+    ...result,
+    violations: [{ buffer: 'output', kind: 'redzone', offset: result.output.length * 2, count: 2 }],
+  }),
+  /** Wrong in one case of a hundred, which the name of the case decides, and nowhere else. */
+  canary: (result, c) =>
+    Number.parseInt(caseHash(c).slice(0, 8), 16) % 100 === 0 ? spoiled(result) : result,
+};
+
 function open(uri, options) {
   const match = /^hostile:([a-z-]+)(?:@(\d+))?(?:\?(.*))?$/.exec(uri);
   const opened = openKernel('ref:', options);
@@ -76,7 +92,7 @@ function open(uri, options) {
         return kernel.run(c, inputs, runOptions);
       }
       if (file !== undefined) writeFileSync(file, '');
-      if (mode === 'wrong') return spoiled(kernel.run(c, inputs, runOptions));
+      if (lies[mode] !== undefined) return lies[mode](kernel.run(c, inputs, runOptions), c);
       const result = mode === 'lost' ? process.abort() : misbehave[mode]();
       // A signal that this process sent to itself arrives a moment later.
       while (result === true);

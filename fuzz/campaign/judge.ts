@@ -6,7 +6,7 @@
 
 import type { Case } from '../../properties/case.js';
 import { judgementOf } from '../../properties/judgement.js';
-import type { Kernel, RunResult } from '../../properties/kernel.js';
+import type { Kernel, RunResult, Unrefused } from '../../properties/kernel.js';
 import { materialize, type TensorSource } from '../../properties/materialize.js';
 import type { Property } from '../../properties/property.js';
 import { ProcessDeath } from '../kernels/process-death.js';
@@ -43,6 +43,10 @@ class WatchedKernel implements Kernel {
   ownAnswer(c: Case): string | null {
     const { kernel } = this;
     return kernel.ownAnswer === undefined ? kernel.supports(c) : kernel.ownAnswer(c);
+  }
+
+  unrefused(c: Case): readonly Unrefused[] {
+    return this.kernel.unrefused?.(c) ?? [];
   }
 
   run(...args: Parameters<Kernel['run']>): RunResult {

@@ -20,6 +20,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, posix, resolve } from 'node:path';
 import { packageRoot } from '../campaign/package-root.js';
 import { BUILD_FOLDER, BUILD_REMEDY } from './built-library.js';
@@ -121,13 +122,18 @@ export function emulatedSources(root = packageRoot()): string[] {
  * hashes, equal programs.
  */
 export function codeHash(objects: readonly string[]): string {
-  const stripped = objects.map((object) => {
-    const tool = spawnSync('strip', ['--strip-debug', '-o', '/dev/stdout', object], {
-      maxBuffer: 1 << 28,
+  // A file: written to a pipe, which has no positions, an object comes out empty.
+  const folder = mkdtempSync(join(tmpdir(), 'kvproof-code-'));
+  try {
+    const stripped = objects.map((object, i) => {
+      const path = join(folder, `${i}.o`);
+      const tool = spawnSync('strip', ['--strip-debug', '-o', path, object]);
+      return readFileSync(tool.status === 0 ? path : object);
     });
-    return tool.status === 0 ? tool.stdout : readFileSync(object);
-  });
-  return hashOf(stripped);
+    return hashOf(stripped);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 function readDescription(root: string): BuildDescription | Failure {

@@ -23,6 +23,7 @@ import type {
   RunOptions,
   RunResult,
   Schedule,
+  Unrefused,
 } from '../../properties/kernel.js';
 import { BUILD_REMEDY, builtLibrary } from './built-library.js';
 import { parseCapabilities } from './capabilities.js';
@@ -78,6 +79,7 @@ export interface Addon {
   ): { kind: 'opened'; handle: number } | { kind: 'no-device' | 'no-library'; message: string };
   describe(handle: number): NativeDescription;
   supports(handle: number, problem: NativeProblem): string | null;
+  unrefused(handle: number, problem: NativeProblem): Unrefused[];
   run(
     handle: number,
     problem: NativeProblem,
@@ -154,6 +156,10 @@ export class NativeKernel implements Kernel {
 
   ownAnswer(c: Case): string | null {
     return this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
+  }
+
+  unrefused(c: Case): readonly Unrefused[] {
+    return this.addon.unrefused(this.handle, nativeProblem(c, c.options.splits));
   }
 
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult {

@@ -4,7 +4,9 @@
 // Infinity; where a worst element has one it is written as a text.
 
 import type { Campaign } from '../campaign/campaign.js';
+import { cellCoverage } from '../campaign/cell-coverage.js';
 import { numberOrText } from '../campaign/finding.js';
+import { CASE_SPACE } from '../campaign/plan.js';
 import type { Tally } from '../campaign/tally.js';
 
 export const VERIFY_SCHEMA = 'kvproof.verify/1';
@@ -42,6 +44,7 @@ export function verifyJson(campaign: Campaign, tally: Tally, exitCode: number): 
     })),
     broken: pool.broken.map(({ planned, message }) => ({ case: planned.case, message })),
     coverage: tally.coverage,
+    cells: cellCoverage(pool.records, hello.capabilities, CASE_SPACE),
   };
   return `${JSON.stringify(result, numberOrText, 2)}\n`;
 }

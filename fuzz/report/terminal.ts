@@ -2,6 +2,8 @@
 
 import pc from 'picocolors';
 import type { Campaign } from '../campaign/campaign.js';
+import { cellCoverage } from '../campaign/cell-coverage.js';
+import { CASE_SPACE } from '../campaign/plan.js';
 import type { ReportedFinding } from '../campaign/reported-finding.js';
 import type { Coverage, PropertyTally, Tally } from '../campaign/tally.js';
 import type { Hello } from '../campaign/worker-process.js';
@@ -20,6 +22,7 @@ export function campaignReport(campaign: Campaign, tally: Tally): string[] {
     ...propertyTable(tally.properties),
     '',
     ...coverageLines(tally.coverage),
+    ...cellLines(campaign),
     '',
     ...closing(campaign, tally),
   ];
@@ -55,6 +58,20 @@ function propertyTable(rows: readonly PropertyTally[]): string[] {
   return [
     pc.dim(line(head)),
     ...cells.map((row, i) => (rows[i].fail > 0 ? pc.red(line(row)) : line(row))),
+  ];
+}
+
+/** Missing pairs that are shown; the JSON has them all. */
+const MISSING_SHOWN = 6;
+
+function cellLines({ pool, hello }: Campaign): string[] {
+  const { reached, total, pairs } = cellCoverage(pool.records, hello.capabilities, CASE_SPACE);
+  const shown = pairs.missing.slice(0, MISSING_SHOWN).join('; ');
+  const more = pairs.missing.length > MISSING_SHOWN ? '; ...' : '';
+  const without = shown === '' ? '' : pc.dim(`, without ${shown}${more}`);
+  return [
+    `cells     ${grouped(reached)} of ${grouped(total)}, ` +
+      `pairs ${grouped(pairs.reached)} of ${grouped(pairs.total)}${without}`,
   ];
 }
 

@@ -5,6 +5,7 @@
 //   describe(handle)                       -> {name, capabilities, device, append, dequantize,
 //                                              emulated, checked}
 //   supports(handle, problem)              -> null, or the kernel's reason
+//   unrefused(handle, problem)             -> [{call, fault, found}], see refusal.h
 //   run(handle, problem, inputs, options)  -> {kind, ...}, see run.h
 //   bench(handle, path, request)           -> {kind, ...}, see bench.h
 //   close(handle)
@@ -24,6 +25,7 @@
 #include "arguments.h"
 #include "bench.h"
 #include "library.h"
+#include "refusal.h"
 #include "run.h"
 
 namespace kvproof {
@@ -187,6 +189,23 @@ Napi::Value supports(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), answer.text);
 }
 
+Napi::Value unrefused_faults(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Library> library = library_argument(info);
+  const Problem problem = problem_argument(info[1]);
+  const Answer answer = library->configure(Schedule{});
+  if (!answer.ok()) throw Napi::Error::New(info.Env(), answer.text);
+  const std::vector<Unrefused> found = unrefused(*library, problem);
+  Napi::Array array = Napi::Array::New(info.Env(), found.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry.Set("call", found[i].call);
+    entry.Set("fault", found[i].fault);
+    entry.Set("found", found[i].found);
+    array.Set(static_cast<uint32_t>(i), entry);
+  }
+  return array;
+}
+
 Napi::Value run_kernel(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Library> library = library_argument(info);
   const Problem problem = problem_argument(info[1]);
@@ -226,6 +245,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New<guarded<open>>(env, "open"));
   exports.Set("describe", Napi::Function::New<guarded<describe>>(env, "describe"));
   exports.Set("supports", Napi::Function::New<guarded<supports>>(env, "supports"));
+  exports.Set("unrefused", Napi::Function::New<guarded<unrefused_faults>>(env, "unrefused"));
   exports.Set("run", Napi::Function::New<guarded<run_kernel>>(env, "run"));
   exports.Set("bench", Napi::Function::New<guarded<bench>>(env, "bench"));
   exports.Set("close", Napi::Function::New<guarded<close>>(env, "close"));

@@ -1,0 +1,211 @@
+// refusal.cpp - asks a kernel for what it must refuse, and looks whether it touched anything.
+#include "refusal.h"
+
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <limits>
+
+#include "buffers.h"
+
+namespace kvproof {
+namespace {
+
+// A NaN in every type, as in the first run of a case.
+constexpr uint8_t kPoison = 0xFF;
+
+struct ProblemFault {
+  const char* name;
+  // true: wrong for any kernel, so the status is KVP_INVALID; false: a kernel may say unsupported.
+  bool invalid;
+  std::function<void(kvp_problem*)> change;
+};
+
+// A length of -1 and 127 elements in a head are wrong whatever the rest of the problem says.
+const int64_t kNegativeLength = -1;
+
+std::vector<ProblemFault> problem_faults() {
+  const float infinite = std::numeric_limits<float>::infinity();
+  const float no_number = std::numeric_limits<float>::quiet_NaN();
+  return {
+      {"0 requests", true, [](kvp_problem* p) { p->requests = 0; }},
+      {"0 query heads", true, [](kvp_problem* p) { p->query_heads = 0; }},
+      {"0 KV heads", true, [](kvp_problem* p) { p->kv_heads = 0; }},
+      {"query heads that KV heads do not divide", true,
+       [](kvp_problem* p) { p->kv_heads = 2, p->query_heads = 3; }},
+      {"head size 0", false, [](kvp_problem* p) { p->head_size = 0; }},
+      {"head size 127", false, [](kvp_problem* p) { p->head_size = 127; }},
+      {"head size 96", false, [](kvp_problem* p) { p->head_size = 96; }},
+      {"codes of 0 bits", false, [](kvp_problem* p) { p->bits = 0; }},
+      {"codes of 3 bits", false, [](kvp_problem* p) { p->bits = 3; }},
+      {"a group of 0", false, [](kvp_problem* p) { p->group = 0; }},
+      {"a group of 96", false, [](kvp_problem* p) { p->group = 96; }},
+      {"a group of 127", false, [](kvp_problem* p) { p->group = 127; }},
+      {"axis 7", false, [](kvp_problem* p) { p->k_axis = 7; }},
+      {"softmax scale NaN", true, [no_number](kvp_problem* p) { p->softmax_scale = no_number; }},
+      {"softmax scale Inf", true, [infinite](kvp_problem* p) { p->softmax_scale = infinite; }},
+      {"the format \"nonsense\"", false, [](kvp_problem* p) { p->format = "nonsense"; }},
+      {"a length of -1", true,
+       [](kvp_problem* p) { p->requests = 1, p->tokens = &kNegativeLength, p->kept = nullptr; }},
+      {"tokens null", true, [](kvp_problem* p) { p->tokens = nullptr; }},
+  };
+}
+
+std::string status_text(kvp_status status) {
+  return "status " + std::to_string(static_cast<int>(status));
+}
+
+void ask_problems(const Library& library, const kvp_problem& right, std::vector<Unrefused>* found) {
+  for (const ProblemFault& fault : problem_faults()) {
+    kvp_problem wrong = right;
+    fault.change(&wrong);
+    const Answer supported = library.supports(wrong);
+    const bool refused = fault.invalid ? supported.status == KVP_INVALID : !supported.ok();
+    if (!refused) found->push_back({"supports", fault.name, status_text(supported.status)});
+    kvp_sizes sizes{};
+    const Answer sized = ask("sizes", [&](char* err, size_t err_bytes) {
+      return library.table().sizes(&wrong, &sizes, err, err_bytes);
+    });
+    if (sized.ok()) found->push_back({"sizes", fault.name, status_text(sized.status)});
+  }
+}
+
+// One pointer of kvp_buffers.
+struct Pointer {
+  const char* name;
+  size_t offset;  // in kvp_buffers
+};
+
+const Pointer kQuantizePointers[] = {
+    {"k", offsetof(kvp_buffers, k)},
+    {"v", offsetof(kvp_buffers, v)},
+    {"cache", offsetof(kvp_buffers, cache)},
+    {"k_residual", offsetof(kvp_buffers, k_residual)},
+    {"v_residual", offsetof(kvp_buffers, v_residual)},
+};
+const Pointer kDecodePointers[] = {
+    {"q", offsetof(kvp_buffers, q)},
+    {"cache", offsetof(kvp_buffers, cache)},
+    {"k_residual", offsetof(kvp_buffers, k_residual)},
+    {"v_residual", offsetof(kvp_buffers, v_residual)},
+    {"workspace", offsetof(kvp_buffers, workspace)},
+    {"output", offsetof(kvp_buffers, output)},
+    {"lse", offsetof(kvp_buffers, lse)},
+};
+
+// Buffers of a problem, all of them poison.
+class Buffers {
+ public:
+  Answer allocate(const Library& library, const Problem& problem, const kvp_sizes& sizes) {
+    const kvp_memory& memory = library.memory();
+    const uint64_t queries = problem.query_elements() * 2, rows = problem.kv_elements() * 2;
+    const uint64_t lse = problem.lse_elements() * sizeof(float);
+    const uint64_t bytes[] = {queries,
+                              rows,
+                              rows,
+                              sizes.cache_bytes,
+                              sizes.residual_bytes,
+                              sizes.residual_bytes,
+                              sizes.workspace_bytes,
+                              queries,
+                              lse};
+    for (size_t i = 0; i < kCount; ++i) {
+      const Answer answer = all_[i].allocate(memory, kNames[i], bytes[i], nullptr, kPoison);
+      if (!answer.ok()) return answer;
+    }
+    return Answer{};
+  }
+
+  kvp_buffers view() const {
+    kvp_buffers b{};
+    b.q = all_[0].device<const uint16_t>();
+    b.k = all_[1].device<const uint16_t>();
+    b.v = all_[2].device<const uint16_t>();
+    b.cache = all_[3].device<uint8_t>();
+    b.k_residual = all_[4].device<uint16_t>();
+    b.v_residual = all_[5].device<uint16_t>();
+    b.workspace = all_[6].device<uint8_t>();
+    b.output = all_[7].device<uint16_t>();
+    b.lse = all_[8].device<float>();
+    return b;
+  }
+
+  // The first buffer that is no longer what it was, or null.
+  const char* touched() {
+    for (size_t i = 0; i < kCount; ++i) {
+      std::vector<Violation> violations;
+      // freeze: what is there from now on counts as an input, so any change shows.
+      if (!all_[i].freeze(&violations).ok() || !violations.empty()) return kNames[i];
+    }
+    return nullptr;
+  }
+
+ private:
+  static constexpr size_t kCount = 9;
+  static constexpr const char* kNames[kCount] = {
+      "q", "k", "v", "cache", "k_residual", "v_residual", "workspace", "output", "lse"};
+  GuardedBuffer all_[kCount];
+};
+
+using Stage = kvp_status (*)(const kvp_problem*, const kvp_buffers*, void*, char*, size_t);
+
+template <size_t N>
+void ask_pointers(const char* name, Stage stage, const Pointer (&pointers)[N],
+                  const kvp_problem& problem, Buffers* buffers, std::vector<Unrefused>* found) {
+  for (const Pointer& pointer : pointers) {
+    for (const bool null : {true, false}) {
+      kvp_buffers wrong = buffers->view();
+      uint8_t* address = nullptr;
+      uint8_t* field = reinterpret_cast<uint8_t*>(&wrong) + pointer.offset;
+      std::memcpy(&address, field, sizeof(address));
+      address = null ? nullptr : address + 8;
+      std::memcpy(field, &address, sizeof(address));
+      const std::string fault = std::string(pointer.name) + (null ? " null" : " off by 8 bytes");
+      const Answer answer = ask(name, [&](char* err, size_t err_bytes) {
+        return stage(&problem, &wrong, nullptr, err, err_bytes);
+      });
+      if (answer.status != KVP_INVALID) {
+        found->push_back({name, fault, status_text(answer.status)});
+        return;  // something may have run with it: what comes after proves nothing
+      }
+      const char* touched = buffers->touched();
+      if (touched == nullptr) continue;
+      found->push_back({name, fault, std::string(touched) + " was written"});
+      return;
+    }
+  }
+}
+
+// A kernel looks only at the buffers that it uses, so a case says something about pointers only if
+// it has records and a tail. A cache behind a page table is left to the cases themselves.
+bool uses_every_buffer(const Problem& problem, const kvp_sizes& sizes) {
+  bool records = false, tail = false;
+  for (const int64_t length : problem.tokens) {
+    records = records || length >= KVP_RECORD_TOKENS;
+    tail = tail || length % KVP_RECORD_TOKENS != 0;
+  }
+  const bool plain = problem.page_table_stride == 0 && problem.input_padding == 0;
+  return plain && records && tail && sizes.workspace_bytes > 0;
+}
+
+}  // namespace
+
+std::vector<Unrefused> unrefused(const Library& library, const Problem& problem) {
+  std::vector<Unrefused> found;
+  const kvp_problem right = problem.view();
+  ask_problems(library, right, &found);
+  kvp_sizes sizes{};
+  const Answer sized = ask("sizes", [&](char* err, size_t err_bytes) {
+    return library.table().sizes(&right, &sizes, err, err_bytes);
+  });
+  if (!found.empty() || !sized.ok() || !uses_every_buffer(problem, sizes)) return found;
+  const MemoryScope scope(library.memory());
+  Buffers buffers;
+  if (!buffers.allocate(library, problem, sizes).ok() || buffers.touched() != nullptr) return found;
+  ask_pointers("quantize", library.table().quantize, kQuantizePointers, right, &buffers, &found);
+  if (!found.empty()) return found;
+  ask_pointers("decode", library.table().decode, kDecodePointers, right, &buffers, &found);
+  return found;
+}
+
+}  // namespace kvproof
