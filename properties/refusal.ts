@@ -117,7 +117,7 @@ export const refusal: Property = {
     }
     const unrefused = kernel.unrefused?.(judgement.case) ?? [];
     for (const { call, fault, found } of unrefused) {
-      const message = `${call}: found ${found} for ${fault}, required a refusal that touches nothing`;
+      const message = `${call}: found ${found} for ${fault}, required a refusal without a trace`;
       return { kind: 'fail', signature: `refusal/${call}`, message };
     }
     return { kind: 'pass', elements: beyond.length, ratio: 0 };

@@ -20,7 +20,7 @@ export interface CellCoverage {
   };
 }
 
-/** Lengths from here on are one class ("records and window"), so a run of any size can reach all. */
+/** Lengths from here on are one class, so that a run of any size can reach all. */
 const TOKENS_MAX = 2048;
 
 export function cellCoverage(
