@@ -18,6 +18,7 @@ export interface PerplexityFlags extends StudyFlags {
   bits?: string;
   windows?: string;
   model?: string;
+  free: boolean;
 }
 
 const VERB = 'study perplexity';
@@ -37,8 +38,9 @@ export async function studyPerplexity(flags: PerplexityFlags, version: string): 
   const model = modelFolder(flags.model);
   const { kernel } = flags;
   print(`seed ${seed}`);
-  const identity = { study: 'perplexity', kernel, commit, model, ...PROTOCOL };
-  const setup = { study: 'perplexity' as const, kernel, model, protocol: PROTOCOL };
+  const states = flags.free ? ('free' as const) : ('pinned' as const);
+  const identity = { study: 'perplexity', kernel, commit, model, states, ...PROTOCOL };
+  const setup = { study: 'perplexity' as const, kernel, model, protocol: PROTOCOL, states };
   const tasks = perplexityTasks(configs, windows);
   const ran = await runStudy(VERB, flags, openRecords(flags, identity), setup, tasks);
   if (ran.kind === 'ended') return ran.exitCode;
@@ -48,7 +50,7 @@ export async function studyPerplexity(flags: PerplexityFlags, version: string): 
   const code = writeResult(VERB, flags, {
     ...{ schema: PERPLEXITY_SCHEMA, seed, kernel, device: ran.device, commit },
     elapsedMs: Date.now() - startedAt,
-    protocol: { model: 'code-lm', ...PROTOCOL, windows, tokens: table.tokens },
+    protocol: { model: 'code-lm', ...PROTOCOL, states, windows, tokens: table.tokens },
     ...{ base: table.base, rows: table.rows, unsupported: table.unsupported },
   });
   if (code !== 0) return code;

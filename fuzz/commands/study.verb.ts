@@ -62,6 +62,11 @@ function perplexityVerb(study: Command, { settle, version }: VerbContext): void 
     .option('--groups <list>', 'elements that share a scale: 128,64,32')
     .option('--bits <list>', 'widths of K and V, such as 8/8,4/2')
     .option('--windows <n>', 'windows of 512 scored tokens (default 8, with --quick 2)')
+    .option(
+      '--free',
+      "a kernel's cache holds the K and V of its own pass, not the reference's",
+      false,
+    )
     .option('--model <dir>', 'folder with the weights (default: corpus/code-lm)')
     .action(async (flags) => {
       const { studyPerplexity } = await import('./study-perplexity.js');

@@ -1,18 +1,19 @@
 // kernel-attention.ts - the attention of the scored tokens through a kernel, so that the perplexity
 // of a kernel is measured and not only that of a format.
 //
-// Scored token i is one decode call over its prefixTokens + i + 1 tokens: the kernel makes the
-// cache of that length itself, whole records packed and the rest in its fp16 window. A cache made
-// at once has the bits of one that grew by appending (that equality is a property of its own), so
-// this is decoding as in serving; what it costs more is quantising the prefix again for every
-// token. Calls of real devices are joined to batches, because a launch costs more than a request
-// there.
+// Scored token i is a query over its prefixTokens + i + 1 tokens: the kernel makes the cache of
+// that length itself, whole records packed and the rest in its window. A cache made at once has the
+// bits of one that grew by appending (that equality is a property of its own), so this is decoding
+// as in serving; what it costs more is quantising the prefix again for every call. Where a kernel
+// takes several query tokens, neighbours that see the same whole records go into one call; calls of
+// real devices are joined to batches, because a launch costs more than a request there.
 //
 // Runs in a worker process only: a kernel can hang or end its process.
 
 import { CASE_SCHEMA, type Case } from '../../properties/case.js';
 import type { Kernel } from '../../properties/kernel.js';
 import { f16FromF64, f16Values } from '../../reference/format.js';
+import { recordTokens } from '../../reference/scheme.js';
 import type { CacheConfig } from './cache-config.js';
 import { MODEL } from './code-lm-model.js';
 import {
@@ -53,7 +54,7 @@ export function unsupportedReason(
   return kernel.supports(caseOf(config, [prefixTokens + scoredTokens]));
 }
 
-function caseOf({ kAxis, group, kBits }: CacheConfig, tokens: number[]): Case {
+function caseOf({ kAxis, group, kBits }: CacheConfig, tokens: number[], queryTokens = 1): Case {
   return {
     schema: CASE_SCHEMA,
     problem: {
@@ -61,12 +62,19 @@ function caseOf({ kAxis, group, kBits }: CacheConfig, tokens: number[]): Case {
       queryHeads: MODEL.queryHeads,
       kvHeads: MODEL.kvHeads,
       headSize: MODEL.headSize,
+      ...(queryTokens === 1 ? {} : { queryTokens }),
     },
     // A scheme that the kernel does not know comes back from `supports` as a sentence.
     scheme: { format: 'bitdecoding', kAxis, bits: kBits, group } as Case['scheme'],
     tensors: { q: GIVEN, k: GIVEN, v: GIVEN },
     options: { softmaxScale: SOFTMAX_SCALE, splits: 0 },
   };
+}
+
+/** Query tokens of one request, consecutive, that see the same whole records. */
+interface Chunk {
+  readonly first: number;
+  readonly count: number;
 }
 
 export class KernelAttention implements CacheAttention {
@@ -84,29 +92,30 @@ export class KernelAttention implements CacheAttention {
     out: Float32Array,
   ): void {
     const { prefixTokens, scoredTokens } = this.protocol;
+    const { emulated, queryTokensMax } = this.kernel.capabilities;
     const kAll = f16Rows(prefix.k, k, prefixTokens, scoredTokens);
     const vAll = f16Rows(prefix.v, v, prefixTokens, scoredTokens);
-    const step = this.kernel.capabilities.emulated ? 1 : DEVICE_REQUESTS;
-    for (let i = 0; i < scoredTokens; i += step) {
-      const count = Math.min(step, scoredTokens - i);
-      const tokens = Array.from({ length: count }, (_, r) => prefixTokens + i + r + 1);
-      const queries = Uint16Array.from(
-        q.subarray(i * querySize, (i + count) * querySize),
-        f16FromF64,
-      );
-      const output = this.call(tokens, queries, kAll, vAll);
-      for (let j = 0; j < output.length; j++) out[i * querySize + j] = f16Values[output[j]];
+    const chunks = chunksOf(this.protocol, queryTokensMax ?? 1);
+    for (const call of callsOf(chunks, emulated ? 1 : DEVICE_REQUESTS)) {
+      const [{ first, count }] = call;
+      const rows = [first * querySize, (first + count * call.length) * querySize] as const;
+      const tokens = call.map((chunk) => prefixTokens + chunk.first + chunk.count);
+      const queries = Uint16Array.from(q.subarray(...rows), f16FromF64);
+      const output = this.call(tokens, count, queries, kAll, vAll);
+      for (let j = 0; j < output.length; j++) out[rows[0] + j] = f16Values[output[j]];
     }
   }
 
   private call(
     tokens: number[],
+    queryTokens: number,
     q: Uint16Array,
     kAll: Uint16Array,
     vAll: Uint16Array,
   ): Uint16Array {
     const inputs = { q, k: firstRows(kAll, tokens), v: firstRows(vAll, tokens) };
-    const ran = this.kernel.run(caseOf(this.config, tokens), inputs, { poison: POISON });
+    const c = caseOf(this.config, tokens, queryTokens);
+    const ran = this.kernel.run(c, inputs, { poison: POISON });
     if (ran.kind !== 'ran') {
       throw new KernelFailure(`${this.kernel.uri}: ${ran.reason}`, ran.kind === 'device-error');
     }
@@ -115,6 +124,33 @@ export class KernelAttention implements CacheAttention {
     const { kind, buffer } = violation;
     throw new KernelFailure(`${this.kernel.uri}: memory law ${kind} broken in ${buffer}`, false);
   }
+}
+
+/**
+ * Scored tokens that may be queries of one call: their number of whole records is the same, so that
+ * none of them sees a token in a record that it would have seen in the window.
+ */
+export function chunksOf({ prefixTokens, scoredTokens }: Protocol, most: number): Chunk[] {
+  const chunks: Chunk[] = [];
+  for (let first = 0; first < scoredTokens; ) {
+    const seen = prefixTokens + first + 1;
+    const untilNext = recordTokens - (seen % recordTokens);
+    const count = Math.min(most, scoredTokens - first, untilNext);
+    chunks.push({ first, count });
+    first += count;
+  }
+  return chunks;
+}
+
+/** Neighbours of equal size joined, up to `most` requests. */
+function callsOf(chunks: readonly Chunk[], most: number): [Chunk, ...Chunk[]][] {
+  const calls: [Chunk, ...Chunk[]][] = [];
+  for (const chunk of chunks) {
+    const last = calls.at(-1);
+    if (last !== undefined && last.length < most && last[0].count === chunk.count) last.push(chunk);
+    else calls.push([chunk]);
+  }
+  return calls;
 }
 
 /** Prefix and scored tokens one behind the other, binary16, (tokens, KV heads, head size). */

@@ -11,7 +11,7 @@ export interface PerplexityResult {
 }
 
 /** Linear to 0.01, logarithmic beyond, because 8 bits may come out below the base. */
-const SYMLOG = { type: 'symlog', constant: 0.01, zero: true };
+const SYMLOG = { type: 'symlog', constant: 0.01, nice: false };
 const TICKS = [-0.01, 0, 0.01, 0.1, 1, 10, 100, 1000];
 
 export function perplexityFigures(result: PerplexityResult): Figure[] {
@@ -33,10 +33,15 @@ export function perplexityFigures(result: PerplexityResult): Figure[] {
   return figures;
 }
 
-function byBits(data: readonly object[], subtitle: string): Figure {
+function byBits(data: readonly { low: number; high: number }[], subtitle: string): Figure {
+  const lows = data.map(({ low }) => low);
+  const highs = data.map(({ high }) => high);
   const y = {
-    ...quantitative('dppl', 'increase of perplexity over fp16', SYMLOG),
-    axis: { values: TICKS, grid: true },
+    ...quantitative('dppl', 'increase of perplexity over fp16', {
+      ...SYMLOG,
+      domain: [Math.min(-0.01, ...lows), Math.max(0.1, ...highs) * 1.2],
+    }),
+    axis: { values: TICKS, format: '~r' },
   };
   const x = quantitative('bitsPerValue', 'bits per value, with scales and zeros (bits)');
   const colour = nominal('axis', 'axis of K');
@@ -87,7 +92,7 @@ function byPair(data: readonly object[], subtitle: string): Figure {
             encoding: {
               color: {
                 ...quantitative('dppl', 'increase', { ...SYMLOG, scheme: 'blues' }),
-                legend: { values: [0, 0.01, 0.1, 1, 10] },
+                legend: null, // the numbers are in the cells
               },
             },
           },

@@ -5,6 +5,7 @@ import type { Kernel } from '../../properties/kernel.js';
 import { openKernel } from '../kernels/open.js';
 import { type CacheConfig, kQuantizer, vQuantizer } from './cache-config.js';
 import { KernelAttention, KernelFailure, unsupportedReason } from './kernel-attention.js';
+import { PinnedCache, RecordingCache } from './pinned-states.js';
 import { plainQuantizer } from './quantizer.js';
 import { ReferenceAttention } from './reference-attention.js';
 import { type CacheAttention, type Protocol, ScoredWindows } from './scored-windows.js';
@@ -16,6 +17,8 @@ export interface PerplexitySetup {
   /** corpus/code-lm with the weights. */
   readonly model: string;
   readonly protocol: Protocol;
+  /** pinned: K and V of the reference's pass enter the kernel's cache (pinned-states.ts). */
+  readonly states: 'pinned' | 'free';
 }
 
 export interface PerplexityTask {
@@ -36,13 +39,13 @@ export function openPerplexity(setup: PerplexitySetup): OpenedStudy {
   if (opened.kind === 'error') return opened;
   return {
     kind: 'runner',
-    runner: new PerplexityRunner(setup.protocol, loaded.windows, opened.kernel),
+    runner: new PerplexityRunner(setup, loaded.windows, opened.kernel),
   };
 }
 
 export class PerplexityRunner implements StudyRunner {
   constructor(
-    private readonly protocol: Protocol,
+    private readonly setup: Pick<PerplexitySetup, 'protocol' | 'states'>,
     private readonly windows: ScoredWindows,
     private readonly kernel: Kernel,
   ) {}
@@ -58,13 +61,10 @@ export class PerplexityRunner implements StudyRunner {
     }
     const reference = this.kernel.uri === 'ref:' || config === null;
     if (!reference) {
-      const reason = unsupportedReason(this.kernel, config, this.protocol);
+      const reason = unsupportedReason(this.kernel, config, this.setup.protocol);
       if (reason !== null) return { kind: 'unsupported', reason };
     }
-    const attention = reference
-      ? this.reference(config)
-      : new KernelAttention(this.kernel, config, this.protocol);
-    return this.scored(window, attention);
+    return this.scored(window, reference ? this.reference(config) : this.onKernel(window, config));
   }
 
   private reference(config: CacheConfig | null): CacheAttention {
@@ -72,6 +72,14 @@ export class PerplexityRunner implements StudyRunner {
     const kept = plainQuantizer(16, 'token', 128);
     if (config === null) return new ReferenceAttention(workbench, kept, kept);
     return new ReferenceAttention(workbench, kQuantizer(config), vQuantizer(config));
+  }
+
+  private onKernel(window: number, config: CacheConfig): CacheAttention {
+    const attention = new KernelAttention(this.kernel, config, this.setup.protocol);
+    if (this.setup.states === 'free') return attention;
+    const recording = new RecordingCache(this.reference(config));
+    this.windows.losses(window, recording);
+    return new PinnedCache(attention, recording.states);
   }
 
   private scored(window: number, attention: CacheAttention): PerplexityValue {

@@ -11,7 +11,7 @@ import { SafetensorsFile } from '../campaign/safetensors.js';
 import { attentionFloats, BlockedAttention } from './blocked-attention.js';
 import { AXES, BIT_PAIRS, type CacheConfig, configGrid, GROUPS } from './cache-config.js';
 import { CodeLmModel, MODEL } from './code-lm-model.js';
-import { KernelAttention, unsupportedReason } from './kernel-attention.js';
+import { chunksOf, KernelAttention, unsupportedReason } from './kernel-attention.js';
 import { perplexityKey, perplexityTable, perplexityTasks } from './perplexity.js';
 import { PerplexityRunner, type PerplexityTask } from './perplexity-task.js';
 import { ScoredWindows, SOFTMAX_SCALE, writeTokens } from './scored-windows.js';
@@ -107,7 +107,11 @@ describe('BlockedAttention', () => {
 
 describe('one window through a cache', () => {
   const loaded = windows();
-  const runner = new PerplexityRunner(protocol, loaded, new ReferenceKernel());
+  const runner = new PerplexityRunner(
+    { protocol, states: 'pinned' },
+    loaded,
+    new ReferenceKernel(),
+  );
   const config: CacheConfig = { kAxis: 'channel', group: 32, kBits: 2, vBits: 2 };
   const task = (other: CacheConfig | null, window = 0): PerplexityTask => {
     return { study: 'perplexity', window, config: other };
@@ -133,6 +137,25 @@ describe('one window through a cache', () => {
     const losses = loaded.losses(0, new KernelAttention(kernel, config, protocol));
     const byKernel = losses.reduce((a, b) => a + b, 0) / losses.length;
     expect(Math.abs(byKernel - nll(config))).toBeLessThan(5e-5);
+  });
+
+  it('a kernel that is not the reference has its own queries over the same cache', () => {
+    const kernel = new ReferenceKernel();
+    Object.defineProperty(kernel, 'uri', { value: 'other:' });
+    const other = new PerplexityRunner({ protocol, states: 'pinned' }, loaded, kernel);
+    const value = other.run(task(config));
+    expect(value.kind === 'nll' && Math.abs(value.sum / value.tokens - nll(config))).toBeLessThan(
+      5e-5,
+    );
+  });
+
+  it('query tokens of one call see the same whole records', () => {
+    expect(chunksOf({ prefixTokens: 253, scoredTokens: 12 }, 8)).toEqual([
+      { first: 0, count: 2 }, // 254 and 255 tokens
+      { first: 2, count: 8 }, // 256 to 263
+      { first: 10, count: 2 },
+    ]);
+    expect(chunksOf(protocol, 1)).toHaveLength(protocol.scoredTokens);
   });
 
   it('says what a kernel does not support, and which window does not exist', () => {
