@@ -23,12 +23,20 @@ interface Shape {
   tokens: number[];
   queryHeads: number;
   kvHeads: number;
+  headSize?: number;
+  type?: 'bf16';
+  queryTokens?: number;
 }
 
-function caseOf(shape: Shape, bits: 4 | 2, group: 128 | 64 | 32, change: Partial<Case> = {}): Case {
+function caseOf(
+  shape: Shape,
+  bits: 8 | 4 | 2,
+  group: 128 | 64 | 32,
+  change: Partial<Case> = {},
+): Case {
   return {
     schema: CASE_SCHEMA,
-    problem: { ...shape, headSize: 128 },
+    problem: { headSize: 128, ...shape },
     scheme: { format: 'bitdecoding', kAxis: 'channel', bits, group },
     tensors: { q: recipe('normal'), k: recipe('patchwork', -1), v: recipe('patchwork') },
     options: { softmaxScale: SCALE, splits: 0 },
@@ -36,6 +44,8 @@ function caseOf(shape: Shape, bits: 4 | 2, group: 128 | 64 | 32, change: Partial
   };
 }
 
+const many = { queryHeads: 4, kvHeads: 2, queryTokens: 5 };
+const plainOptions = { softmaxScale: SCALE, splits: 0 };
 const zeros = { q: recipe('zero'), k: recipe('zero'), v: recipe('zero') };
 const options = (softmaxScale: number) => ({ options: { softmaxScale, splits: 0 } });
 
@@ -55,6 +65,37 @@ const CASES: Record<string, Case> = {
   }),
   'huge scores': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 4, 128, options(64)),
   'flat scores': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 2, 32, options(2 ** -10)),
+  'query tokens across a record': caseOf({ ...many, tokens: [130, 2, 0, 300] }, 4, 32),
+  'query tokens over shared pages': caseOf({ ...many, tokens: [270, 400] }, 4, 64, {
+    options: { ...plainOptions, pages: { order: 'shuffled', seed: 1, spare: 2, sharedRecords: 2 } },
+  }),
+  'bf16, 8 bits, K per token, heads of 64': caseOf(
+    { tokens: [200, 5], queryHeads: 6, kvHeads: 2, headSize: 64, type: 'bf16' },
+    8,
+    64,
+    { scheme: { format: 'bitdecoding', kAxis: 'token', bits: 8, group: 64 } },
+  ),
+  'the whole head as a group, heads of 256': caseOf(
+    { tokens: [260], queryHeads: 4, kvHeads: 2, headSize: 256 },
+    4,
+    128,
+    { scheme: { format: 'bitdecoding', kAxis: 'token', bits: 4, group: 256 } },
+  ),
+  'the baseline in bf16': caseOf(
+    { tokens: [300, 1], queryHeads: 4, kvHeads: 2, headSize: 128, type: 'bf16', queryTokens: 2 },
+    4,
+    128,
+    { scheme: { format: 'fp16', kAxis: 'channel', bits: 16, group: 128 } },
+  ),
+  'the baseline, appended, rows apart': caseOf(
+    { tokens: [130], queryHeads: 3, kvHeads: 1, headSize: 64 },
+    4,
+    128,
+    {
+      scheme: { format: 'fp16', kAxis: 'channel', bits: 16, group: 128 },
+      options: { ...plainOptions, appended: 5, inputPadding: 16 },
+    },
+  ),
   'a negative scale': caseOf({ tokens: [150], queryHeads: 2, kvHeads: 2 }, 2, 32, options(-1)),
 };
 

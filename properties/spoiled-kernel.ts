@@ -28,8 +28,8 @@ export interface Spoiling {
 }
 
 const isEmpty = ({ problem }: Case) => problem.tokens.every((n) => n === 0);
-const hasNoRecord = ({ problem, scheme }: Case) =>
-  isPlain(scheme) || problem.tokens.every((n) => n < recordTokens);
+const hasNoRecord = ({ problem }: Case) => problem.tokens.every((n) => n < recordTokens);
+const hasNoParameter = (c: Case) => isPlain(c.scheme) || hasNoRecord(c);
 
 /** Attention over a cache that was tampered with; the cache itself stays as the kernel wrote it. */
 export function attendTampered(
@@ -60,7 +60,7 @@ export function attendTampered(
 function eachValueParameter(c: Case, cache: Uint8Array, visit: (at: number) => void): void {
   const { headSize } = c.problem;
   const bytes = recordBytes(c.scheme, headSize);
-  const params = 4 * parameterCounts(c.scheme, recordTokens, headSize).v;
+  const params = isPlain(c.scheme) ? 0 : 4 * parameterCounts(c.scheme, recordTokens, headSize).v;
   for (let record = 0; record < cache.length; record += bytes) {
     for (let at = record + bytes - params; at < record + bytes; at += 4) visit(at);
   }
@@ -107,7 +107,7 @@ export const SPOILINGS: Readonly<Record<string, Spoiling>> = {
   },
   'zero-of-v-dropped': {
     story: 'the zero point of V is not added',
-    harmless: hasNoRecord,
+    harmless: hasNoParameter,
     spoil: (c, inputs, ran) =>
       attendTampered(c, inputs, ran, (cache) =>
         eachValueParameter(c, cache, (at) => cache.fill(0, at + 2, at + 4)),
@@ -115,7 +115,7 @@ export const SPOILINGS: Readonly<Record<string, Spoiling>> = {
   },
   'neighbour-parameters': {
     story: "V is dequantised with the parameters of the next token's group",
-    harmless: hasNoRecord,
+    harmless: hasNoParameter,
     spoil: (c, inputs, ran) =>
       attendTampered(c, inputs, ran, (cache) => {
         const right = cache.slice();

@@ -6,12 +6,12 @@
 // inputs and attention is judged end to end. Tokens beyond the last whole block are the inputs
 // themselves.
 
-import type { HeadCache } from '../reference/cache.js';
+import { type HeadCache, oneQueryToken } from '../reference/cache.js';
 import { boundDense, usualPrecision } from '../reference/dense-bound.js';
 import { f64Array } from '../reference/format.js';
 import { headTensor, specOf } from '../reference/formats/case-scheme.js';
 import type { TensorName } from '../reference/formats/format-spec.js';
-import { elementType, firstTokens, headRows } from '../reference/problem.js';
+import { elementType, firstTokens, headRows, queryRowCount } from '../reference/problem.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Ran } from './kernel.js';
 import type { Judgement, Observation, Outcome, Verdict } from './property.js';
@@ -64,7 +64,8 @@ export function storedRows(
     }
     return rows;
   }
-  const rows = f64Array(headRows(problem, inputs[tensor], head, first, tokens));
+  const words = headRows(problem, inputs[tensor], head, first, tokens);
+  const rows = f64Array(words, undefined, elementType(problem));
   const spec = specOf(scheme);
   const count = quantizedTokens(tokens, capabilities);
   if (spec === null || count === 0) return rows;
@@ -104,7 +105,7 @@ export function storedError(c: Case, capabilities: Capabilities, ran: Ran): stri
       }
     }
   }
-  const rows = problem.tokens.length * problem.queryHeads * problem.headSize;
+  const rows = queryRowCount(problem) * problem.headSize;
   return query === undefined ? null : length('query', query.length, rows);
 }
 
@@ -133,7 +134,10 @@ export function observeStored(
     }),
   );
   const precision = capabilities.precision ?? usualPrecision;
-  const q = run.stored?.query ? Float64Array.from(run.stored.query) : f64Array(inputs.q);
-  const bound = boundDense(problem, options.softmaxScale, q, heads, precision);
+  const q = run.stored?.query
+    ? Float64Array.from(run.stored.query)
+    : f64Array(inputs.q, undefined, type);
+  const flat = oneQueryToken(problem, heads);
+  const bound = boundDense(flat.problem, options.softmaxScale, q, flat.heads, precision);
   return { kind: 'ok', value: { inputs, run, heads, bound } };
 }
