@@ -5,6 +5,7 @@ import { benchVerb } from './bench.verb.js';
 import { conformVerb } from './conform.verb.js';
 import { doctorVerb } from './doctor.verb.js';
 import { fuzzVerb } from './fuzz.verb.js';
+import { initVerb } from './init.verb.js';
 import { kernelsVerb } from './kernels.verb.js';
 import { mergeVerb } from './merge.verb.js';
 import { replayVerb } from './replay.verb.js';
@@ -28,6 +29,7 @@ export const verbs: readonly DefineVerb[] = [
   benchVerb,
   studyVerb,
   conformVerb,
+  initVerb,
   kernelsVerb,
   doctorVerb,
 ];

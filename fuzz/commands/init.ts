@@ -1,0 +1,92 @@
+// init - writes a kernel that runs, as a file to put one's own kernel into: a template, what it
+// needs beside it, a first case, and the commands to try. Nothing that exists is overwritten.
+
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { CASE_SCHEMA } from '../../properties/case.js';
+import { packageRoot } from '../campaign/package-root.js';
+import { print } from '../report/writer.js';
+import { commandLine, UsageError } from './arguments.js';
+
+export interface InitFlags {
+  kind: string;
+  name: string;
+}
+
+interface Kind {
+  readonly template: string;
+  /** Files of native/plugin that the template needs beside it. */
+  readonly beside: readonly string[];
+  readonly scheme: object;
+  readonly uri: string;
+  /** What makes the kernel out of the file, or null. */
+  readonly build: string | null;
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  python: {
+    template: 'kernel.py',
+    beside: ['python/kvproof.py'],
+    scheme: { format: 'llama-q8_0', kAxis: 'token', bits: 8, group: 32 },
+    uri: 'exec:python3 kernel.py',
+    build: null,
+  },
+  cpp: {
+    template: 'kernel.cpp',
+    beside: ['kernel_abi.h'],
+    scheme: { format: 'bitdecoding', kAxis: 'token', bits: 8, group: 128 },
+    uri: 'lib:./kernel.so',
+    build: 'g++ -O2 -std=c++20 -shared -fPIC -o kernel.so kernel.cpp',
+  },
+};
+
+/** A request of a record and a few tokens, normal numbers, in the template's format. */
+function firstCase(scheme: object): string {
+  const normal = (seed: number) => ({ distribution: 'normal', seed, scale: 0, offset: 0 });
+  const c = {
+    schema: CASE_SCHEMA,
+    problem: { tokens: [131, 1], queryHeads: 4, kvHeads: 2, headSize: 128 },
+    scheme,
+    tensors: { q: normal(1), k: normal(2), v: normal(3) },
+    options: { softmaxScale: Math.fround(1 / Math.sqrt(128)), splits: 0 },
+  };
+  return `${JSON.stringify(c, null, 2)}\n`;
+}
+
+export function init(folder: string, { kind: name, name: title }: InitFlags): number {
+  const kind = Object.hasOwn(KINDS, name) ? KINDS[name] : undefined;
+  if (kind === undefined) {
+    const kinds = Object.keys(KINDS).join(', ');
+    throw new UsageError(`--kind: "${name}" is not one of ${kinds}`);
+  }
+  if (!/^[\w .,+-]{1,60}$/.test(title)) {
+    throw new UsageError('--name: letters, digits, spaces and . , + - only, at most 60 of them');
+  }
+  const plugin = join(packageRoot(), 'native', 'plugin');
+  const files = new Map<string, string>([
+    [kind.template, readFileSync(join(plugin, 'templates', kind.template), 'utf8')],
+    ['first-case.json', firstCase(kind.scheme)],
+  ]);
+  const besides = kind.beside.map((path) => ({ path, file: path.split('/').at(-1) ?? path }));
+  const taken = [...files.keys(), ...besides.map(({ file }) => file)].find((file) =>
+    existsSync(join(folder, file)),
+  );
+  if (taken !== undefined) throw new UsageError(`${join(folder, taken)}: exists, it is left alone`);
+  mkdirSync(folder, { recursive: true });
+  for (const [file, text] of files) {
+    const own = text.replaceAll('KERNEL_NAME', title).replaceAll('-I KVPROOF_INCLUDE ', '');
+    writeFileSync(join(folder, file), own);
+  }
+  for (const { path, file } of besides) copyFileSync(join(plugin, path), join(folder, file));
+  const here = relative(process.cwd(), folder) || '.';
+  print(
+    `wrote ${[...files.keys(), ...besides.map(({ file }) => file)].join(', ')} to ${here}`,
+    '',
+    ...(here === '.' ? [] : [`  cd ${here}`]),
+    ...(kind.build === null ? [] : [`  ${kind.build}`]),
+    `  ${commandLine('conform', kind.uri)}`,
+    `  ${commandLine('replay', 'first-case.json', '--kernel', kind.uri)}`,
+    `  ${commandLine('verify', '--kernel', kind.uri, '--time', '60s')}`,
+  );
+  return 0;
+}

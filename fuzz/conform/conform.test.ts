@@ -1,0 +1,124 @@
+// Conformance from the outside: the reference and the templates keep every law, and each hostile
+// plug-in breaks the one that it was written to break. Kernels run in worker processes, as they do
+// for `kvproof conform`.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Lane } from '../campaign/lane.js';
+import { packageRoot } from '../campaign/package-root.js';
+import { Workdir } from '../campaign/workdir.js';
+import { conform, type LawResult } from './conform.js';
+
+const plugin = join(packageRoot(), 'native', 'plugin');
+const folder = mkdtempSync(join(tmpdir(), 'kvproof-conform-'));
+const workerPath = join(packageRoot(), 'dist', 'fuzz', 'campaign', 'worker.js');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+beforeAll(() => {
+  if (!existsSync(workerPath)) throw new Error(`${workerPath}: not found, run \`npm run build\``);
+});
+
+const python = 'python3';
+const hasNumpy = spawnSync(python, ['-c', 'import numpy']).status === 0;
+const quoted = (path: string) => `'${path}'`;
+
+function library(name: string, source: string, ...flags: string[]): string {
+  const path = join(folder, `${name}.so`);
+  const args = ['-O1', '-std=c++20', '-shared', '-fPIC', `-I${plugin}`, ...flags, '-o', path];
+  const built = spawnSync('g++', [...args, join(plugin, source)], { encoding: 'utf8' });
+  if (built.status !== 0) throw new Error(`${source}: not compiled: ${built.stderr}`);
+  return `lib:${path}`;
+}
+
+async function lawsOf(uri: string, deadlineMs = 20_000): Promise<Map<string, LawResult>> {
+  const opened = Workdir.open(join(folder, 'work'));
+  if (opened.kind === 'error') throw new Error(opened.message);
+  const options = { uri, checked: false, workdir: opened.workdir, slot: 0, workerPath };
+  const lane = await Lane.open(options);
+  if (lane.kind === 'error') throw new Error(lane.message);
+  try {
+    const result = await conform(lane.lane, { deadlineMs, onCase: () => {} });
+    if (result.kind === 'error') throw new Error(result.message);
+    expect(result.cases).toBeGreaterThan(0);
+    return new Map(result.laws.map((law) => [law.name, law]));
+  } finally {
+    await lane.lane.close();
+  }
+}
+
+const failedLaws = (laws: Map<string, LawResult>) =>
+  [...laws.values()].filter(({ status }) => status === 'fail').map(({ name }) => name);
+
+describe('kernels that keep the laws', () => {
+  it('the C++ template', async () => {
+    const laws = await lawsOf(library('template', 'templates/kernel.cpp'));
+    expect(failedLaws(laws)).toEqual([]);
+    for (const name of ['returns', 'memory', 'declines', 'survives', 'cache', 'attention']) {
+      expect(laws.get(name)?.status).toBe('pass');
+      expect(laws.get(name)?.cases).toBeGreaterThan(0);
+    }
+  });
+
+  it.skipIf(!hasNumpy)('the Python template', async () => {
+    const laws = await lawsOf(`exec:${python} ${quoted(join(plugin, 'testdata/hostile.py'))} none`);
+    expect(failedLaws(laws)).toEqual([]);
+    expect(laws.get('cache')?.status).toBe('pass');
+  });
+});
+
+describe('libraries that break a law', () => {
+  it.each([
+    ['WRITES_PAST', 'memory'],
+    ['CHANGES_INPUT', 'inputs'],
+    ['NONDETERMINISTIC', 'same-answer'],
+    ['ABORTS', 'returns'],
+    ['REFUSES_AT_RUN', 'returns'],
+    ['ACCEPTS_EVERYTHING', 'declines'],
+    ['WRONG_CODES', 'cache'],
+    ['DROPS_TOKEN', 'attention'],
+  ])('%s breaks "%s"', async (fault, law) => {
+    const uri = library(fault, 'testdata/hostile_kernel.cpp', `-DFAULT=${fault}`);
+    expect(failedLaws(await lawsOf(uri))).toContain(law);
+  });
+
+  it('HANGS breaks "returns", and the run ends', async () => {
+    const uri = library('HANGS', 'testdata/hostile_kernel.cpp', '-DFAULT=HANGS');
+    const laws = await lawsOf(uri, 1000);
+    expect(laws.get('returns')?.signature).toBe('run/timeout');
+  });
+});
+
+describe.skipIf(!hasNumpy)('processes that break a law', () => {
+  it.each([
+    ['short-output', 'sizes'],
+    ['short-cache', 'sizes'],
+    ['no-lse', 'protocol'],
+    ['nondeterministic', 'same-answer'],
+    ['zero-output', 'attention'],
+    ['wrong-codes', 'cache'],
+    ['raises', 'returns'],
+    ['aborts', 'returns'],
+    ['exits', 'returns'],
+    ['garbage', 'protocol'],
+    ['huge-header', 'protocol'],
+    ['huge-tensors', 'protocol'],
+    ['other-id', 'protocol'],
+    ['size-lie', 'protocol'],
+    ['twice', 'protocol'],
+    ['accepts-everything', 'declines'],
+  ])('%s breaks "%s"', async (fault, law) => {
+    const script = quoted(join(plugin, 'testdata/hostile.py'));
+    expect(failedLaws(await lawsOf(`exec:${python} ${script} ${fault}`))).toContain(law);
+  });
+
+  it('a process that hangs breaks "returns" and is gone afterwards', async () => {
+    const mark = `hangs-${process.pid}`;
+    const script = quoted(join(plugin, 'testdata/hostile.py'));
+    const laws = await lawsOf(`exec:${python} ${script} hangs ${mark}`, 2000);
+    expect(laws.get('returns')?.signature).toBe('run/timeout');
+    const left = spawnSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).stdout;
+    expect(left.split('\n').filter((line) => line.includes(mark))).toEqual([]);
+  });
+});

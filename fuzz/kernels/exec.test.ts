@@ -1,0 +1,163 @@
+// The process protocol from this side: a process that never becomes a kernel ends with exit code 2
+// and one sentence; one that stops being one throws ProcessDeath; nothing hangs. What hostile
+// kernels do while they run cases is in fuzz/conform/conform.test.ts.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { Case } from '../../properties/case.js';
+import { packageRoot } from '../campaign/package-root.js';
+import { openExec } from './exec.js';
+import { decodeBody, decodePrefix, encodeFrame, FrameError, PREFIX_BYTES } from './exec-frame.js';
+import { ProcessDeath } from './process-death.js';
+
+const plugin = join(packageRoot(), 'native', 'plugin');
+const hasNumpy = spawnSync('python3', ['-c', 'import numpy']).status === 0;
+const hostile = (fault: string) => `python3 '${join(plugin, 'testdata', 'hostile.py')}' ${fault}`;
+
+function refusal(command: string, deadlineMs = 20_000): string {
+  const opened = openExec(`exec:${command}`, command, deadlineMs);
+  if (opened.kind === 'kernel') opened.kernel.close();
+  expect(opened).toMatchObject({ kind: 'error', exitCode: 2 });
+  const { message } = opened as { message: string };
+  expect(message.split('\n')).toHaveLength(1);
+  return message;
+}
+
+describe('openExec refuses', () => {
+  it.each([
+    ['no-such-program-anywhere', 'exit-127'],
+    ['true', 'exit-0'],
+    ['exit 7', 'exit-7'],
+    ["sh -c 'kill -SEGV $$'", 'SIGSEGV'],
+    ['echo this is no kernel', 'a message starts with'],
+    ['echo >&2 its last words; exit 3', 'its last words'],
+    ['yes KVP1', 'bytes'],
+    ['cat', 'hello.name'],
+  ])('%j', (command, why) => {
+    expect(refusal(command)).toContain(why);
+  });
+
+  it('a process that says nothing, after the deadline', () => {
+    expect(refusal('sleep 30', 300)).toContain('no answer to "hello" within 0.3 s');
+  });
+
+  it.skipIf(!hasNumpy).each([
+    ['garbage-hello', 'a message starts with'],
+    ['other-version', 'hello.version: 9 found, 1 is required'],
+    ['no-formats', 'capabilities.formats'],
+  ])('the server with the fault %s', (fault, why) => {
+    expect(refusal(hostile(fault))).toContain(why);
+  });
+
+  it.skipIf(!hasNumpy)('an adapter whose package is missing, in its own words', () => {
+    const command = `KIVI_PATH=/nowhere python3 '${join(plugin, 'adapters', 'kivi.py')}'`;
+    expect(refusal(command)).toContain('kivi.py: KIVI_PATH must name a checkout of KIVI');
+  });
+});
+
+describe.skipIf(!hasNumpy)('a kernel in a process', () => {
+  const c: Case = {
+    schema: 'kvproof.case/1',
+    problem: { tokens: [3, 0], queryHeads: 2, kvHeads: 1, headSize: 64 },
+    scheme: {
+      format: 'llama-q8_0',
+      kAxis: 'token',
+      bits: 8,
+      group: 32,
+    } as unknown as Case['scheme'],
+    tensors: {
+      q: { distribution: 'normal', seed: 1, scale: 0, offset: 0 },
+      k: { distribution: 'normal', seed: 2, scale: 0, offset: 0 },
+      v: { distribution: 'normal', seed: 3, scale: 0, offset: 0 },
+    },
+    options: { softmaxScale: 0.125, splits: 0 },
+  };
+  const inputs = {
+    q: new Uint16Array(2 * 2 * 64).fill(0x3c00),
+    k: new Uint16Array(3 * 64).fill(0x3c00),
+    v: new Uint16Array(3 * 64).fill(0x3c00),
+  };
+
+  function opened(fault: string) {
+    const result = openExec('exec:hostile', hostile(fault));
+    if (result.kind === 'error') throw new Error(result.message);
+    return result.kernel;
+  }
+
+  it('answers, and is a process no more when it is closed', () => {
+    const kernel = opened('none');
+    expect(kernel.supports(c)).toBeNull();
+    const ran = kernel.run(c, inputs, { poison: 255 });
+    if (ran.kind !== 'ran') throw new Error(ran.reason);
+    // Equal rows of V: the output is that row, 1 on the grid of 127 steps.
+    expect(ran.output.subarray(0, 128).every((bits) => bits === 0x3c00)).toBe(true);
+    expect(ran.output.subarray(128).every((bits) => bits === 0)).toBe(true);
+    expect(ran.lse[2]).toBe(Number.NEGATIVE_INFINITY);
+    kernel.close();
+    expect(() => kernel.supports(c)).toThrow(ProcessDeath);
+  });
+
+  it('says what it does not support', () => {
+    const kernel = opened('none');
+    const other = { ...c, scheme: { ...c.scheme, bits: 4 as const } };
+    expect(kernel.supports(other)).toContain('not declared');
+    expect(kernel.run(other, inputs, { poison: 0 })).toMatchObject({ kind: 'unsupported' });
+    kernel.close();
+  });
+
+  it.each([
+    ['aborts', 'SIGABRT', ''],
+    ['exits', 'exit-3', 'leaving'],
+    ['twice', 'protocol', 'behind its answer'],
+    ['other-id', 'protocol', 'it answered message'],
+    ['size-lie', 'protocol', 'needs 16 bytes, 8 came'],
+  ])('that %s dies of %s', (fault, how, detail) => {
+    const kernel = opened(fault);
+    try {
+      kernel.run(c, inputs, { poison: 255 });
+      // A second answer may come after the first was taken; then the next question meets it.
+      kernel.supports(c);
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(ProcessDeath);
+      const death = error as ProcessDeath;
+      expect(death.how).toBe(how);
+      expect(death.detail).toContain(detail.replace('behind its answer', 'it wrote "KVP1'));
+    }
+  });
+});
+
+describe('frames', () => {
+  const frame = {
+    header: { id: 3, op: 'run' },
+    tensors: [
+      { name: 'a', type: 'f16' as const, shape: [2, 1], bytes: Uint8Array.of(1, 2, 3, 4) },
+      { name: 'b', type: 'u8' as const, shape: [0], bytes: new Uint8Array(0) },
+    ],
+  };
+
+  it('come back as they went', () => {
+    const bytes = Buffer.concat(encodeFrame(frame));
+    const sizes = decodePrefix(bytes.subarray(0, PREFIX_BYTES));
+    const end = PREFIX_BYTES + sizes.header;
+    const back = decodeBody(bytes.subarray(PREFIX_BYTES, end), bytes.subarray(end));
+    expect(back.header).toMatchObject(frame.header);
+    const plain = back.tensors.map((t) => ({ ...t, bytes: Uint8Array.from(t.bytes) }));
+    expect(plain).toEqual(frame.tensors);
+  });
+
+  it.each([
+    ['{"tensors":[{"name":"a","type":"f64","shape":[1]}]}', 'not one of'],
+    ['{"tensors":[{"name":"a","type":"u8","shape":[-1]}]}', 'not a list of sizes'],
+    ['{"tensors":[{"name":"a","type":"u8","shape":[1e30,1e30]}]}', 'sizes'],
+    ['{"tensors":[{"type":"u8","shape":[1]}]}', 'has no name'],
+    ['{"tensors":[{"name":"a","type":"u8","shape":[5]}]}', 'needs 5 bytes'],
+    ['{"tensors":[{"name":"a","type":"u8","shape":[1]}]}', 'their shapes need 1'],
+    ['{"tensors":7}', 'not a list'],
+    ['[]', 'no object'],
+    ['{"a":', 'not JSON'],
+  ])('%s is refused', (text, why) => {
+    expect(() => decodeBody(Buffer.from(text), new Uint8Array(4))).toThrow(FrameError);
+    expect(() => decodeBody(Buffer.from(text), new Uint8Array(4))).toThrow(why);
+  });
+});
