@@ -18,9 +18,10 @@ interface Kind {
   /** Files of native/plugin that the template needs beside it. */
   readonly beside: readonly string[];
   readonly scheme: object;
-  readonly uri: string;
+  /** Of the kernel in a folder, as seen from here. */
+  uri(folder: string): string;
   /** What makes the kernel out of the file, or null. */
-  readonly build: string | null;
+  build(folder: string): string | null;
 }
 
 const KINDS: Readonly<Record<string, Kind>> = {
@@ -28,15 +29,16 @@ const KINDS: Readonly<Record<string, Kind>> = {
     template: 'kernel.py',
     beside: ['python/kvproof.py'],
     scheme: { format: 'llama-q8_0', kAxis: 'token', bits: 8, group: 32 },
-    uri: 'exec:python3 kernel.py',
-    build: null,
+    uri: (folder) => `exec:python3 ${folder}/kernel.py`,
+    build: () => null,
   },
   cpp: {
     template: 'kernel.cpp',
     beside: ['kernel_abi.h'],
     scheme: { format: 'bitdecoding', kAxis: 'token', bits: 8, group: 128 },
-    uri: 'lib:./kernel.so',
-    build: 'g++ -O2 -std=c++20 -shared -fPIC -o kernel.so kernel.cpp',
+    uri: (folder) => `lib:${folder}/kernel.so`,
+    build: (folder) =>
+      `g++ -O2 -std=c++20 -shared -fPIC -o ${folder}/kernel.so ${folder}/kernel.cpp`,
   },
 };
 
@@ -79,14 +81,14 @@ export function init(folder: string, { kind: name, name: title }: InitFlags): nu
   }
   for (const { path, file } of besides) copyFileSync(join(plugin, path), join(folder, file));
   const here = relative(process.cwd(), folder) || '.';
+  const [uri, build] = [kind.uri(here), kind.build(here)];
   print(
     `wrote ${[...files.keys(), ...besides.map(({ file }) => file)].join(', ')} to ${here}`,
     '',
-    ...(here === '.' ? [] : [`  cd ${here}`]),
-    ...(kind.build === null ? [] : [`  ${kind.build}`]),
-    `  ${commandLine('conform', kind.uri)}`,
-    `  ${commandLine('replay', 'first-case.json', '--kernel', kind.uri)}`,
-    `  ${commandLine('verify', '--kernel', kind.uri, '--time', '60s')}`,
+    ...(build === null ? [] : [`  ${build}`]),
+    `  ${commandLine('conform', uri)}`,
+    `  ${commandLine('replay', join(here, 'first-case.json'), '--kernel', uri)}`,
+    `  ${commandLine('verify', '--kernel', uri, '--time', '60s')}`,
   );
   return 0;
 }
