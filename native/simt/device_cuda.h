@@ -309,12 +309,8 @@ template <class... P, class... A>
 Status launch(void (*kernel)(P...), const Launch& shape, A... args) {
   // Static and dynamic together must stay within 48 KiB unless the function is told otherwise.
   if (shape.smem_bytes > smem_limit_static / 2) {
-    cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(shape.smem_bytes));
-    if (e == cudaSuccess) {
-      e = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                               cudaSharedmemCarveoutMaxShared);
-    }
+    const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                               static_cast<int>(shape.smem_bytes));
     if (e != cudaSuccess) return status_from_cuda(e, "shared memory of the launch");
   }
   cudaLaunchConfig_t config = {};
