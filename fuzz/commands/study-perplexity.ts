@@ -32,10 +32,10 @@ export async function studyPerplexity(flags: PerplexityFlags, version: string): 
   const pairs = bitPairs('--bits', flags.bits, flags.quick ? EQUAL_PAIRS : BIT_PAIRS);
   const axes = listOf('--axes', flags.axes, AXES);
   const configs = configGrid(axes, listOf('--groups', flags.groups, GROUPS), pairs);
-  const windows = windowsFrom(flags.windows, flags.quick ? QUICK_WINDOWS : WINDOWS);
   const seed = seedFrom(flags.seed);
   const commit = ownCommit(version);
   const model = modelFolder(flags.model);
+  const windows = windowsFrom(flags.windows, flags.quick ? QUICK_WINDOWS : WINDOWS, model);
   const { kernel } = flags;
   print(`seed ${seed}`);
   const states = flags.free ? ('free' as const) : ('pinned' as const);

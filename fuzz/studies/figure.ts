@@ -33,7 +33,7 @@ const CONFIG = {
   axis: { labelFontSize: 11, titleFontSize: 12, gridColor: '#e5e5e5', labelLimit: 220 },
   legend: {
     ...{ labelFontSize: 11, titleFontSize: 12, labelLimit: 260, titleLimit: 260 },
-    symbolSize: 80,
+    ...{ symbolSize: 80, symbolOpacity: 1 },
   },
   header: { labelFontSize: 12, titleFontSize: 12 },
   title: { fontSize: 14, anchor: 'start', subtitleFontSize: 11, subtitleColor: '#555' },

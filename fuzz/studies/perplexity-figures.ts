@@ -39,7 +39,7 @@ function byBits(data: readonly { low: number; high: number }[], subtitle: string
   const y = {
     ...quantitative('dppl', 'increase of perplexity over fp16', {
       ...SYMLOG,
-      domain: [Math.min(-0.01, ...lows), Math.max(0.1, ...highs) * 1.2],
+      domain: [1.3 * Math.min(-0.01, ...lows), 1.3 * Math.max(0.1, ...highs)],
     }),
     axis: { values: TICKS, format: '~r' },
   };
