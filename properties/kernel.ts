@@ -200,6 +200,11 @@ export interface Kernel {
    * interface that they could be given to.
    */
   unrefused?(c: Case): readonly Unrefused[];
+  /**
+   * What the kernel itself says to a case, whatever its declaration says; as supports(). Absent:
+   * the two are one.
+   */
+  answer?(c: Case): string | null;
   /** null when the kernel can run the case, else one sentence that says why not. */
   supports(c: Case): string | null;
   /** The kernel's own answer, where supports() is decided by its declaration before it is asked. */

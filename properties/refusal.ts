@@ -111,7 +111,8 @@ export const refusal: Property = {
     const { kernel } = judgement;
     const beyond = undeclaredCases(judgement.case, kernel.capabilities);
     for (const { rule, asked, case: c } of beyond) {
-      if (kernel.supports(c) !== null) continue;
+      const answer = kernel.answer === undefined ? kernel.supports(c) : kernel.answer(c);
+      if (answer !== null) continue;
       const message = `supports: found null for ${asked}, required a reason to decline`;
       return { kind: 'fail', signature: `refusal/${rule}`, message };
     }

@@ -45,6 +45,10 @@ class WatchedKernel implements Kernel {
     return kernel.ownAnswer === undefined ? kernel.supports(c) : kernel.ownAnswer(c);
   }
 
+  answer(c: Case): string | null {
+    return this.kernel.answer === undefined ? this.kernel.supports(c) : this.kernel.answer(c);
+  }
+
   unrefused(c: Case): readonly Unrefused[] {
     return this.kernel.unrefused?.(c) ?? [];
   }

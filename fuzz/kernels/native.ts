@@ -158,6 +158,15 @@ export class NativeKernel implements Kernel {
     return this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
   }
 
+  answer(c: Case): string | null {
+    try {
+      return this.addon.supports(this.handle, nativeProblem(c, c.options.splits));
+    } catch (error) {
+      // Nothing that the C interface could express, such as an axis without a number.
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
   unrefused(c: Case): readonly Unrefused[] {
     return this.addon.unrefused(this.handle, nativeProblem(c, c.options.splits));
   }
