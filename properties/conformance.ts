@@ -14,8 +14,19 @@ const ELEMENTS_MAX = 2 ** 20;
 /** Refused cases that are run all the same. */
 const RUNS_MAX = 6;
 
-const answerOf = (kernel: Kernel, c: Case) =>
-  kernel.ownAnswer === undefined ? kernel.supports(c) : kernel.ownAnswer(c);
+/** A library's host throws for an argument that C cannot express: declined before it is asked. */
+function declinedByHost(error: unknown): string {
+  if (!(error instanceof Error) || error.name === 'ProcessDeath') throw error;
+  return error.message;
+}
+
+function answerOf(kernel: Kernel, c: Case): string | null {
+  try {
+    return kernel.ownAnswer === undefined ? kernel.supports(c) : kernel.ownAnswer(c);
+  } catch (error) {
+    return declinedByHost(error);
+  }
+}
 
 export const declines: Property = {
   name: 'declines',
@@ -40,8 +51,13 @@ function forced(kernel: Kernel, { asked, case: c }: Beyond): string | null {
   const inputs: Inputs = {
     ...{ q: new Uint16Array(q), k: new Uint16Array(kv), v: new Uint16Array(kv) },
   };
-  const { kind } = kernel.run(c, inputs, { poison: 0xff });
-  return kind === 'unsupported' || kind === 'refused' ? null : `${kind} for ${asked}`;
+  try {
+    const { kind } = kernel.run(c, inputs, { poison: 0xff });
+    return kind === 'unsupported' || kind === 'refused' ? null : `${kind} for ${asked}`;
+  } catch (error) {
+    declinedByHost(error);
+    return null;
+  }
 }
 
 export const survives: Property = {

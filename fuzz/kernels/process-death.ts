@@ -4,6 +4,8 @@
 // properties to the worker (campaign/serve.ts), which reports it as a crash of the case.
 
 export class ProcessDeath extends Error {
+  override readonly name = 'ProcessDeath';
+
   /** how: "SIGSEGV", "exit-3", or "protocol" for a process that answers what nobody asked. */
   constructor(
     readonly how: string,

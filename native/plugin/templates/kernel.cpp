@@ -62,13 +62,28 @@ float dequantized(const uint8_t* stage, bool is_k, int64_t token, int64_t d) {
          load(reinterpret_cast<const uint16_t*>(parameters + 2));
 }
 
-kvp_status no(char* err, size_t size, const char* why) {
+kvp_status no(char* err, size_t size, const char* why, kvp_status status = KVP_UNSUPPORTED) {
   std::snprintf(err, size, "%s", why);
-  return KVP_UNSUPPORTED;
+  return status;
+}
+
+// What no kernel can run.
+kvp_status check(const kvp_problem* p, char* err, size_t size) {
+  const auto wrong = [=](const char* why) { return no(err, size, why, KVP_INVALID); };
+  if (p->struct_bytes != sizeof(kvp_problem)) return wrong("struct_bytes: another version");
+  if (p->requests == 0 || p->tokens == nullptr) return wrong("requests: at least one, with tokens");
+  if (p->kv_heads == 0 || p->query_heads == 0 || p->query_heads % p->kv_heads != 0) {
+    return wrong("query_heads: a positive multiple of kv_heads");
+  }
+  if (!std::isfinite(p->softmax_scale)) return wrong("softmax_scale: finite numbers only");
+  for (uint32_t r = 0; r < p->requests; ++r) {
+    if (p->tokens[r] < 0) return wrong("tokens: 0 or more");
+  }
+  return KVP_OK;
 }
 
 kvp_status supports(const kvp_problem* p, char* err, size_t size) {
-  if (p->struct_bytes != sizeof(kvp_problem)) return KVP_INVALID;
+  if (const kvp_status status = check(p, err, size)) return status;
   if (std::strcmp(p->format, "bitdecoding") != 0) return no(err, size, "format: bitdecoding only");
   if (p->bits != 8 || p->group != 128) return no(err, size, "bits: 8 in groups of 128 only");
   if (p->k_axis != KVP_AXIS_TOKEN) return no(err, size, "k_axis: token only");
