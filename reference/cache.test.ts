@@ -1,8 +1,16 @@
 // Tests of cache.ts: a round trip through the bytes, exactness of dequantisation, and blindness to
 // what the format leaves unspecified.
 import { describe, expect, it } from 'vitest';
-import { allRows, keyRows, readCache, referenceCache, valueRows } from './cache.js';
-import { f16Values } from './format.js';
+import {
+  allRows,
+  dequantized,
+  keyRows,
+  oneQueryToken,
+  readCache,
+  referenceCache,
+  valueRows,
+} from './cache.js';
+import { f16FromF64, f16Values } from './format.js';
 import { recordBytes } from './pack.js';
 import { headRows, type Problem } from './problem.js';
 import { quantizeK, quantizeV } from './quantize.js';
@@ -85,5 +93,67 @@ describe('dequantisation', () => {
   it('returns residual rows as they are', () => {
     const rows = valueRows(heads[0], 128, 2);
     expect([...rows]).toEqual([...heads[0].vResidual].map((b) => f16Values[b]));
+  });
+});
+
+describe('a cache behind a page table', () => {
+  const table = {
+    ...{ pages: 5, stride: 2 },
+    entries: Int32Array.from([3, -1, -1, -1, -1, -1, 0, 4]),
+  };
+
+  it('holds the same heads in other places, and nothing in spare pages', () => {
+    const paged = referenceCache(p, scheme, k, v, table);
+    expect(paged.cache.length).toBe(5 * 2 * recordBytes(scheme, 128));
+    const page = paged.cache.length / 5;
+    expect(paged.cache.subarray(page, 3 * page).every((byte) => byte === 0)).toBe(true);
+    const read = readCache(p, scheme, paged.cache, paged.kResidual, paged.vResidual, table);
+    expect(read).toEqual(heads);
+  });
+
+  it('is refused where the table names no page', () => {
+    const wrong = { ...table, pages: 4 };
+    expect(() => referenceCache(p, scheme, k, v, wrong)).toThrow(/is not one of 4 pages/);
+  });
+});
+
+describe('rows as they came', () => {
+  const plain: Scheme = { format: 'fp16', kAxis: 'channel', bits: 16, group: 128 };
+  const made = referenceCache(p, plain, k, v);
+  const read = readCache(p, plain, made.cache, made.kResidual, made.vResidual);
+
+  it('are the inputs again, records and window', () => {
+    expect(read.map(({ packed }) => packed)).toEqual(new Array(8).fill(0));
+    expect(dequantized(p, read, keyRows)).toEqual(k);
+    expect(dequantized(p, read, valueRows)).toEqual(v);
+  });
+});
+
+describe('dequantised values', () => {
+  it('are rounded once to the type of the problem', () => {
+    const found = dequantized(p, heads, valueRows);
+    const rows = valueRows(heads[0], 0, 128);
+    for (const [t, d] of [
+      [0, 0],
+      [77, 127],
+    ]) {
+      expect(found[t * 2 * 128 + d]).toBe(f16FromF64(rows[t * 128 + d]));
+    }
+    expect(found.subarray(128 * 256, 130 * 256)).toEqual(v.subarray(128 * 256, 130 * 256));
+  });
+});
+
+describe('query tokens', () => {
+  it('see prefixes of their request', () => {
+    const flat = oneQueryToken({ ...p, queryTokens: 3 }, heads);
+    expect(flat.problem).toEqual({
+      ...p,
+      tokens: [128, 129, 130, 0, 0, 0, 3, 4, 5, 254, 255, 256],
+    });
+    expect(flat.heads.length).toBe(24);
+    expect(flat.heads.map(({ packed }) => packed).slice(0, 6)).toEqual(new Array(6).fill(128));
+    expect(flat.heads[18].packed).toBe(254);
+    expect(valueRows(flat.heads[18], 253, 1)).toEqual(valueRows(heads[6], 253, 1));
+    expect(oneQueryToken(p, heads).heads).toBe(heads);
   });
 });

@@ -1,6 +1,15 @@
 // Tests of format.ts against binary16 as IEEE 754 defines it, by exact integer arithmetic.
 import { describe, expect, it } from 'vitest';
-import { exponentOf, f16FromF64, f16Values, powerOfTwo, significand11 } from './format.js';
+import {
+  bf16FromF64,
+  bf16Values,
+  elementRound,
+  exponentOf,
+  f16FromF64,
+  f16Values,
+  powerOfTwo,
+  significand11,
+} from './format.js';
 import { draws } from './simulated/draw.js';
 
 /** Value of finite binary16 bits in units of 2^-24, an integer below 2^41, from the definition. */
@@ -91,5 +100,35 @@ describe('exponents', () => {
     }
     expect(exponentOf(0)).toBe(-1023);
     expect(exponentOf(Number.NaN)).toBe(1024);
+  });
+});
+
+describe('bfloat16', () => {
+  it('encodes every value as itself', () => {
+    for (let bits = 0; bits < 65536; bits++) {
+      const value = bf16Values[bits];
+      const expected = Number.isNaN(value) ? 0x7fff : bits;
+      if (bf16FromF64(value) !== expected) expect(bf16FromF64(value), `${bits}`).toBe(expected);
+    }
+  });
+
+  it('rounds once, to nearest, ties to even', () => {
+    expect(bf16FromF64(1 + 2 ** -8)).toBe(0x3f80); // a tie: to even
+    expect(bf16FromF64(1 + 3 * 2 ** -8)).toBe(0x3f82);
+    expect(bf16FromF64(1 + 2 ** -8 + 2 ** -40)).toBe(0x3f81);
+    expect(bf16FromF64(-(1 + 3 * 2 ** -8))).toBe(0xbf82);
+    expect(bf16FromF64(2 ** -134)).toBe(0);
+    expect(bf16FromF64(1.5 * 2 ** -134)).toBe(1);
+    expect(bf16FromF64(-0)).toBe(0x8000);
+  });
+
+  it('overflows from halfway beyond its largest value', () => {
+    const edge = (2 - 2 ** -8) * 2 ** 127;
+    expect(bf16FromF64(edge)).toBe(0x7f80);
+    expect(bf16FromF64(-edge)).toBe(0xff80);
+    expect(bf16FromF64(edge * (1 - 2 ** -50))).toBe(0x7f7f);
+    expect(bf16FromF64(Number.NaN)).toBe(0x7fff);
+    expect(elementRound('bf16', 3.001)).toBe(3);
+    expect(elementRound('fp16', 3.001)).toBe(f16Values[f16FromF64(3.001)]);
   });
 });
