@@ -3,7 +3,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Case } from './case.js';
-import { allCoverageCells, coverageCells, lengthClass, ratioClass } from './coverage-cell.js';
+import {
+  allCoverageCells,
+  allFeatureCells,
+  coverageCells,
+  featureCells,
+  lengthClass,
+  ratioClass,
+} from './coverage-cell.js';
 import { caseArbitrary, defaultSpace } from './index.js';
 import { ReferenceKernel } from './reference-kernel.js';
 
@@ -56,16 +63,16 @@ describe('coverage cells', () => {
       scheme: { format: 'bitdecoding', kAxis: 'token', bits: 8, group: 64 },
       options: { softmaxScale: 1, splits: 0, pages, appended: 130, inputPadding: 8 },
     };
-    expect(coverageCells(c).slice(2)).toEqual([
+    expect(featureCells(c)).toEqual([
       ...['8/token/bf16', '8/token/query tokens 8', '8/token/pages shuffled'],
       ...['8/token/pages shared', '8/token/appended a record', '8/token/rows apart'],
     ]);
   });
 
   it('of generated cases are cells of the kernel, with every format too', () => {
-    const every = new Set(allCoverageCells(full, space));
+    const every = new Set([...allCoverageCells(full, space), ...allFeatureCells(full)]);
     for (const c of fc.sample(caseArbitrary(full, space), { numRuns: 500, seed: 2 })) {
-      for (const cell of coverageCells(c)) expect(every).toContain(cell);
+      for (const cell of [...coverageCells(c), ...featureCells(c)]) expect(every).toContain(cell);
     }
   });
 

@@ -96,13 +96,18 @@ export function coverageCells(c: Case): string[] {
   const { headSize, queryHeads, kvHeads } = problem;
   const ratio = ratioClass(queryHeads / kvHeads);
   const lengths = [...new Set(problem.tokens.map(lengthClass))];
-  const cells = lengths.flatMap((length) =>
+  return lengths.flatMap((length) =>
     (['k', 'v'] as const).map((tensor) => {
       const { distribution } = tensors[tensor];
       return cellName({ bits, group, kAxis, headSize, ratio, length, tensor, distribution });
     }),
   );
-  return [...cells, ...featuresOf(c).map((feature) => `${bits}/${kAxis}/${feature}`)];
+}
+
+/** Cells of what a case has beyond its format, each once. */
+export function featureCells(c: Case): string[] {
+  const { bits, kAxis } = c.scheme;
+  return featuresOf(c).map((feature) => `${bits}/${kAxis}/${feature}`);
 }
 
 export interface CellSpace {
@@ -127,13 +132,11 @@ export function allCoverageCells(capabilities: Capabilities, space: CellSpace): 
   );
   if (space.codeLm) distributions.push('code-lm');
   const cells: string[] = [];
-  const features = declaredFeatures(capabilities);
   for (const format of capabilities.formats) {
     const { bits, groups, kAxis, headSizes } = format;
     for (const b of bits) {
       for (const group of groups) {
         for (const axis of kAxis) {
-          cells.push(...features.map((feature) => `${b}/${axis}/${feature}`));
           for (const headSize of headSizes) {
             const scheme = { bits: b, group, kAxis: axis, headSize };
             cells.push(...cellsOfScheme(scheme, ratios, lengths, distributions));
@@ -142,6 +145,17 @@ export function allCoverageCells(capabilities: Capabilities, space: CellSpace): 
       }
     }
   }
+  return cells;
+}
+
+/** Every feature cell that a kernel with these capabilities has. */
+export function allFeatureCells(capabilities: Capabilities): string[] {
+  const features = declaredFeatures(capabilities);
+  const cells = capabilities.formats.flatMap(({ bits, kAxis }) =>
+    bits.flatMap((b) =>
+      kAxis.flatMap((axis) => features.map((feature) => `${b}/${axis}/${feature}`)),
+    ),
+  );
   return [...new Set(cells)];
 }
 

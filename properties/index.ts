@@ -91,8 +91,10 @@ export {
 } from './case.js';
 export {
   allCoverageCells,
+  allFeatureCells,
   type CellSpace,
   coverageCells,
+  featureCells,
   LENGTH_CLASSES,
   lengthClass,
   RATIO_CLASSES,
