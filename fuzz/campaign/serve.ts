@@ -15,6 +15,7 @@ import { type OutputError, outputErrorOf } from '../../properties/output-error.j
 import type { Property } from '../../properties/property.js';
 import { twinOf } from '../../properties/twin.js';
 import type { KernelListing, OpenResult } from '../kernels/open.js';
+import { DeviceProbe } from './device-probe.js';
 import { judgeCase } from './judge.js';
 import type { FromWorker, ToWorker } from './protocol.js';
 
@@ -29,6 +30,7 @@ export function serve(kernels: Kernels): void {
   endWithParent();
   let kernel: Kernel | null = null;
   let known: readonly Property[] = properties;
+  let probe: DeviceProbe | null = null;
   process.on('message', (message: ToWorker) => {
     if (message.kind === 'list') {
       send({ kind: 'listing', kernels: kernels.list() });
@@ -41,6 +43,7 @@ export function serve(kernels: Kernels): void {
       } else if (opened.kind === 'kernel') {
         if (twin !== null) known = [...properties, twinOf(twin.kernel)];
         ({ kernel } = opened);
+        probe = DeviceProbe.of(opened.kernel);
         const { device, capabilities } = opened.kernel;
         send({ kind: 'hello', device, capabilities });
       } else {
@@ -57,7 +60,12 @@ export function serve(kernels: Kernels): void {
       const chosen =
         names === null ? known : [...known, ...laws].filter((p) => names.includes(p.name));
       const result = judgeCase(kernel, message.case, kernels.source, chosen);
-      send({ ...result, id: message.id });
+      if (result.kind === 'judged' && result.deviceError === null) {
+        const deviceError = probe?.complaint() ?? null;
+        send({ ...result, deviceError, id: message.id });
+      } else {
+        send({ ...result, id: message.id });
+      }
     }
   });
   process.on('disconnect', () => process.exit(0));
