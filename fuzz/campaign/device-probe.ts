@@ -1,10 +1,10 @@
-// device-probe.ts - after each case on a device: does it still answer as it did when it was opened?
+// device-probe.ts - after each case on a device: does it still answer as it did at first?
 //
 // A launch that goes wrong may leave an error that only a later call reports, and state that
-// changes what later cases see. A tiny case is run when the kernel is opened and again after every case: an
-// error then belongs to the case before it, and to no case that follows, because the process is
-// replaced. Where the kernel promises equal bits, other bits are an error too. Emulated kernels and
-// kernels on the host have no device; what they break, the end of their process shows.
+// changes what later cases see. A tiny case is run when the kernel is opened and again after every
+// case: an error then belongs to the case before it, and to no case that follows, because the
+// process is replaced. Where the kernel promises equal bits, other bits are an error too. Emulated
+// kernels and kernels on the host have no device; what they break, the end of their process shows.
 
 import { CASE_SCHEMA, type Case } from '../../properties/case.js';
 import type { Capabilities, Kernel, RunResult } from '../../properties/kernel.js';
