@@ -66,10 +66,25 @@ struct PackTally {
   int cases = 0;
   BitHash bits;
   std::string failure;
-  void fail(const Pack& c, const char* what) {
-    if (failure.empty()) failure = std::string(what) + ": " + c.name();
+  void fail(const Pack& c, const std::string& what) {
+    if (failure.empty()) failure = what + ": " + c.name();
   }
 };
+
+// Where two caches differ first: page, KV head and byte of the record.
+inline std::string difference(const Pack& c, const std::vector<uint8_t>& got,
+                              const std::vector<uint8_t>& want) {
+  const kvproof::RecordSizes record = kvproof::record_sizes(c.bits, c.group, c.head_size, c.k_axis);
+  size_t at = 0, count = 0;
+  for (size_t i = got.size(); i-- > 0;) {
+    if (got[i] != want[i]) at = i, count++;
+  }
+  char text[160];
+  snprintf(text, sizeof text, " (%zu bytes, first page %zu, KV head %zu, byte %zu: %02x, not %02x)",
+           count, at / record.bytes() / c.kv_heads, at / record.bytes() % c.kv_heads,
+           at % record.bytes(), got[at], want[at]);
+  return text;
+}
 
 // The tail of each request; behind it nothing was written (at_once), or something older.
 inline bool tail_right(const Pack& c, const Halves& x, const Halves& window, bool at_once) {
@@ -122,7 +137,10 @@ inline void check_pack(const Pack& c, const Machine& machine, PackTally& tally) 
     if (!appended.ok() || kernel.memory->synchronize(nullptr, err, sizeof err) != KVP_OK) {
       return tally.fail(c, appended.ok() ? err : appended.text);
     }
-    if (bench.cache() != plain) tally.fail(c, "appended tokens give another cache");
+    const std::vector<uint8_t> appended_cache = bench.cache();
+    if (appended_cache != plain) {
+      tally.fail(c, "appended tokens give another cache" + difference(c, appended_cache, plain));
+    }
     const kvp_buffers& b = bench.buffers;
     if (!tail_right(c, bench.k, bench.window(b.k_residual), false) ||
         !tail_right(c, bench.v, bench.window(b.v_residual), false)) {
@@ -137,7 +155,9 @@ inline void check_pack(const Pack& c, const Machine& machine, PackTally& tally) 
   }
   const std::vector<uint8_t> fast = bench.cache();
   tally.bits.add(fast);
-  if (fast != plain) tally.fail(c, "the cache differs from that of the plain version");
+  if (fast != plain) {
+    tally.fail(c, "the cache differs from that of the plain version" + difference(c, fast, plain));
+  }
   if (!tail_right(c, bench.k, bench.window(bench.buffers.k_residual), true) ||
       !tail_right(c, bench.v, bench.window(bench.buffers.v_residual), true)) {
     tally.fail(c, "a window is wrong");

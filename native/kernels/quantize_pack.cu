@@ -120,6 +120,13 @@ DEV_FN void quantize_columns(const QuantizeArguments& args, const Tile& tile, ui
     const int column = pair * 32 + (g >> 2) * 16 + (g >> 1 & 1) * 8 + (lane & 3) * 2 + (g & 1);
     for (int first = 0; first < rows; first += group) {
       Extremes<IS_BF16> e[2][2];  // [odd step][side]
+      DEV_UNROLL
+      for (int odd = 0; odd < 2; odd++) {
+        uint32_t x[4];
+        tile.fragment<IS_V>(x, first / 16, 2 * pair + odd, lane);
+        e[odd][0].start(x[0]);
+        e[odd][1].start(x[2]);
+      }
       for (int i = first / 16; i < (first + group) / 16; i++) {
         DEV_UNROLL
         for (int odd = 0; odd < 2; odd++) {
@@ -167,6 +174,10 @@ DEV_FN void quantize_rows(const QuantizeArguments& args, const Tile& tile, uint8
   for (int i = warp; i < record_tokens / 16; i += quantize_warps) {
     for (int first = 0; first < static_cast<int>(args.head_size); first += group) {
       Extremes<IS_BF16> e[2];  // rows g and g + 8
+      uint32_t start[4];
+      tile.fragment<false>(start, i, first / 16, lane);
+      e[0].start(start[0]);
+      e[1].start(start[1]);
       for (int step = first / 16; step < (first + group) / 16; step++) {
         uint32_t x[4];
         tile.fragment<false>(x, i, step, lane);

@@ -45,56 +45,63 @@ DEV_FN void load_tile(const Tile& tile, const uint16_t* x, size_t token_stride) 
 
 // ---- extremes of two columns at once ----
 
+// A NaN loses; where there was nothing else, the extremes are what they start from.
+DEV_FN float2 number_or_lowest(float2 v) {
+  const float start = dev::f32_from_bits(0xff800000u);  // -Inf
+  return make_float2(dev::max_num(v.x, start), dev::max_num(v.y, start));
+}
+DEV_FN float2 number_or_highest(float2 v) {
+  const float start = dev::f32_from_bits(0x7f800000u);  // +Inf
+  return make_float2(dev::min_num(v.x, start), dev::min_num(v.y, start));
+}
+
 template <bool IS_BF16>
 struct Extremes;
 
-// fp16 in pairs, as they came; min x = -max(-x), for -0 and +0 too.
+// fp16 in pairs, as they came. They start from a pair of the group and not from infinities: with
+// those, nvcc 13.0 makes three-way instructions for sm_90a (VHMNMX R, R, -INF, -INF, R) that take
+// the constants for zeros on an H100, where pack_test.cpp saw it.
 template <>
 struct Extremes<false> {
-  static constexpr uint32_t signs = 0x80008000u;
-  uint32_t max = 0xfc00fc00u, negated = 0xfc00fc00u;  // -Inf
+  uint32_t max, min;
 
+  DEV_FN void start(uint32_t x) { max = min = x; }
   DEV_FN void add(uint32_t x) {
     max = dev::h2max(max, x);
-    negated = dev::h2max(negated, x ^ signs);
+    min = dev::h2min(min, x);
   }
   DEV_FN void merge(int lanes_apart) {
     max = dev::h2max(max, dev::shfl_xor(max, lanes_apart));
-    negated = dev::h2max(negated, dev::shfl_xor(negated, lanes_apart));
+    min = dev::h2min(min, dev::shfl_xor(min, lanes_apart));
   }
   DEV_FN void merge_rows() {
     max = half2_max_over_rows(max);
-    negated = half2_max_over_rows(negated);
+    min = half2_min_over_rows(min);
   }
-  DEV_FN float2 highest() const { return dev::h2unpack(max); }
-  DEV_FN float2 lowest() const { return dev::h2unpack(negated ^ signs); }
+  DEV_FN float2 highest() const { return number_or_lowest(dev::h2unpack(max)); }
+  DEV_FN float2 lowest() const { return number_or_highest(dev::h2unpack(min)); }
 };
 
 template <>
 struct Extremes<true> {
-  float max[2] = {dev::f32_from_bits(0xff800000u), dev::f32_from_bits(0xff800000u)};
-  float min[2] = {dev::f32_from_bits(0x7f800000u), dev::f32_from_bits(0x7f800000u)};
+  float2 max, min;
 
-  DEV_FN void add(uint32_t x) {
-    const float2 v = dev::bf2unpack(x);
-    max[0] = dev::max_num(max[0], v.x);
-    max[1] = dev::max_num(max[1], v.y);
-    min[0] = dev::min_num(min[0], v.x);
-    min[1] = dev::min_num(min[1], v.y);
+  DEV_FN void start(uint32_t x) { max = min = dev::bf2unpack(x); }
+  DEV_FN void include(float2 high, float2 low) {
+    max = make_float2(dev::max_num(max.x, high.x), dev::max_num(max.y, high.y));
+    min = make_float2(dev::min_num(min.x, low.x), dev::min_num(min.y, low.y));
   }
+  DEV_FN void add(uint32_t x) { include(dev::bf2unpack(x), dev::bf2unpack(x)); }
   DEV_FN void merge(int lanes_apart) {
-    DEV_UNROLL
-    for (int h = 0; h < 2; h++) {
-      max[h] = dev::max_num(max[h], dev::shfl_xor(max[h], lanes_apart));
-      min[h] = dev::min_num(min[h], dev::shfl_xor(min[h], lanes_apart));
-    }
+    include(make_float2(dev::shfl_xor(max.x, lanes_apart), dev::shfl_xor(max.y, lanes_apart)),
+            make_float2(dev::shfl_xor(min.x, lanes_apart), dev::shfl_xor(min.y, lanes_apart)));
   }
   DEV_FN void merge_rows() {
     DEV_UNROLL
     for (int lanes_apart = 4; lanes_apart < 32; lanes_apart *= 2) merge(lanes_apart);
   }
-  DEV_FN float2 highest() const { return make_float2(max[0], max[1]); }
-  DEV_FN float2 lowest() const { return make_float2(min[0], min[1]); }
+  DEV_FN float2 highest() const { return number_or_lowest(max); }
+  DEV_FN float2 lowest() const { return number_or_highest(min); }
 };
 
 }  // namespace kvproof

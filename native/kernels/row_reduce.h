@@ -17,6 +17,11 @@ DEV_FN uint32_t half2_max_over_rows(uint32_t x) {
   for (int offset = 4; offset < 32; offset *= 2) x = dev::h2max(x, dev::shfl_xor(x, offset));
   return x;
 }
+DEV_FN uint32_t half2_min_over_rows(uint32_t x) {
+  DEV_UNROLL
+  for (int offset = 4; offset < 32; offset *= 2) x = dev::h2min(x, dev::shfl_xor(x, offset));
+  return x;
+}
 
 DEV_FN float sum_over_rows(float x) {
   DEV_UNROLL

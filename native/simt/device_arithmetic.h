@@ -137,6 +137,11 @@ DEV_FN uint32_t h2max(uint32_t a, uint32_t b) {
   const Halves p = ordered(x), q = ordered(y);
   return reinterpret_cast<simt_u32x4>(ordered(p > q ? p : q))[0];
 }
+// min x = -max(-x), for -0 and +0 too; of two NaN the one NaN.
+DEV_FN uint32_t h2min(uint32_t a, uint32_t b) {
+  constexpr uint32_t signs = 0x80008000u;
+  return one_nan_each(h2max(a ^ signs, b ^ signs) ^ signs);
+}
 
 // ---- bf16 ----
 // cvt.rn: to nearest even, the one NaN is 0x7fff.

@@ -80,6 +80,9 @@ DEV_FN uint32_t h2mul(uint32_t a, uint32_t b) {
 DEV_FN uint32_t h2max(uint32_t a, uint32_t b) {
   return bits_from_half2(__hmax2(half2_from_bits(a), half2_from_bits(b)));
 }
+DEV_FN uint32_t h2min(uint32_t a, uint32_t b) {
+  return bits_from_half2(__hmin2(half2_from_bits(a), half2_from_bits(b)));
+}
 
 // ---- bf16 ----
 DEV_FN __nv_bfloat162 bf2_from_bits(uint32_t a) { return *reinterpret_cast<__nv_bfloat162*>(&a); }
