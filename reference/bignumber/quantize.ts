@@ -99,6 +99,7 @@ const llamaQ80: BigQuantizer = (big, x) => {
 /** By the name of a FormatSpec. */
 export const bigQuantizers: Readonly<Record<string, BigQuantizer>> = {
   record128: bitdecoding,
+  'record128-k-token': bitdecoding,
   'bitdecoding-k-channel': bitdecoding,
   'bitdecoding-k-tensor': bitdecoding,
   kivi,
