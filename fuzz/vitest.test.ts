@@ -2,7 +2,7 @@
 // turns the suite red is tested from outside, in a vitest of its own: a failing test cannot be
 // expected from within.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ReferenceKernel } from '../properties/reference-kernel.js';
@@ -13,6 +13,7 @@ describeKernel(new ReferenceKernel(), { runs: 4, seed: 3, properties: ['error-bo
 
 describe('a suite of its own', () => {
   it('is red for a kernel that is wrong, at the property that sees it', () => {
+    mkdirSync(join(packageRoot(), '.kvproof'), { recursive: true });
     const folder = mkdtempSync(join(packageRoot(), '.kvproof', 'suite-'));
     try {
       const path = join(folder, 'wrong.test.ts');
