@@ -119,8 +119,10 @@ const ofBatch: readonly PlantedFlaw[] = [
       return { ...ran, output: ran.output.map((bits, i) => (isNan(i + size) ? NAN : bits)) };
     },
     shows: (c) => {
-      const { tokens, kvHeads } = c.problem;
-      return holdsNoNan(c) && tokens.every((n) => n > 0) && tokens.length * kvHeads > 1;
+      // A row that sees no token holds no NaN of its neighbour: its output is 0.
+      const { tokens, kvHeads, queryTokens = 1 } = c.problem;
+      const seen = tokens.every((n) => n >= queryTokens);
+      return holdsNoNan(c) && seen && tokens.length * kvHeads > 1;
     },
     share: 1,
   },

@@ -11,6 +11,11 @@ import { codeLmSource } from '../../dist/fuzz/campaign/code-lm.js';
 import { serve } from '../../dist/fuzz/campaign/serve.js';
 import { openKernel } from '../../dist/fuzz/kernels/open.js';
 import { caseHash } from '../../dist/properties/case.js';
+import { pageTable } from '../../dist/properties/pages.js';
+import { pageCount, pageLookup, recordCounts } from '../../dist/reference/page-table.js';
+
+/** Short requests: these tests are about processes, and a case should cost little. */
+const TOKENS_MAX = 400;
 
 const misbehave = {
   segfault: () => process.kill(process.pid, 'SIGSEGV'),
@@ -49,9 +54,14 @@ const misbehave = {
   refuse: () => ({ kind: 'refused', reason: 'no memory for the workspace' }),
 };
 
-/** A wrong answer: the first code of the cache has another bit. */
-function spoiled(result) {
-  if (result.kind === 'ran' && result.cache.length > 0) result.cache[0] ^= 1;
+/** A wrong answer: the first code of a page that is in use has another bit. */
+function spoiled(result, c) {
+  if (result.kind !== 'ran') return result;
+  const table = pageTable(c);
+  const request = recordCounts(c.problem).findIndex((records) => records > 0);
+  if (request === -1) return result;
+  const page = pageLookup(c.problem, table)(request, 0);
+  result.cache[page * (result.cache.length / pageCount(c.problem, table))] ^= 1;
   return result;
 }
 
@@ -67,8 +77,14 @@ const lies = {
   }),
   /** Wrong in one case of a hundred, which the name of the case decides, and nowhere else. */
   canary: (result, c) =>
-    Number.parseInt(caseHash(c).slice(0, 8), 16) % 100 === 0 ? spoiled(result) : result,
+    Number.parseInt(caseHash(c).slice(0, 8), 16) % 100 === 0 ? spoiled(result, c) : result,
 };
+
+/** What the kernel below would run, but this one does not declare. */
+function declined({ problem }) {
+  const longest = Math.max(...problem.tokens);
+  return longest > TOKENS_MAX ? `problem.tokens: ${longest}, at most ${TOKENS_MAX}` : null;
+}
 
 function open(uri, options) {
   const match = /^hostile:([a-z-]+)(?:@(\d+))?(?:\?(.*))?$/.exec(uri);
@@ -82,9 +98,8 @@ function open(uri, options) {
   const hostile = {
     uri,
     device: kernel.device,
-    // Short requests: these tests are about processes, and a case should cost little.
-    capabilities: { ...kernel.capabilities, tokensMax: 400, emulated: mode !== 'lost' },
-    supports: (c) => kernel.supports(c),
+    capabilities: { ...kernel.capabilities, tokensMax: TOKENS_MAX, emulated: mode !== 'lost' },
+    supports: (c) => declined(c) ?? kernel.supports(c),
     close: () => kernel.close(),
     run(c, inputs, runOptions) {
       const calm = file !== undefined && existsSync(file);
