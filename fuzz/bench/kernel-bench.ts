@@ -8,6 +8,7 @@ import { nativeProblem } from '../kernels/native-problem.js';
 import { CheckPool } from './check-pool.js';
 import type { BenchDevice } from './device.js';
 import { caseOf, type RowPlan, rowPlans, trafficOf } from './kernel-rows.js';
+import type { BenchError, BenchOptions } from './options.js';
 import { type Quantiles, quantiles } from './statistics.js';
 
 export interface KernelRow {
@@ -37,14 +38,7 @@ export interface Ceilings {
 
 export type BenchResult =
   | { readonly kind: 'rows'; readonly ceilings: Ceilings; readonly rows: readonly KernelRow[] }
-  | { readonly kind: 'error'; readonly exitCode: 1 | 3; readonly message: string };
-
-export interface BenchOptions {
-  readonly runs: number;
-  readonly seed: number;
-  /** What happens, line by line. */
-  readonly say: (line: string) => void;
-}
+  | BenchError;
 
 const CEILING_RUNS = 20;
 

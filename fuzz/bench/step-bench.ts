@@ -9,6 +9,7 @@ import { nativeProblem } from '../kernels/native-problem.js';
 import { checkHead } from './check-head.js';
 import type { BenchDevice } from './device.js';
 import { caseOf, type RowPlan } from './kernel-rows.js';
+import type { BenchError, BenchOptions } from './options.js';
 import { type Quantiles, quantiles } from './statistics.js';
 
 /** The shape of LLaMA-3.1-8B, without embedding and last projection. */
@@ -34,13 +35,7 @@ export interface StepRow {
 
 export type StepResult =
   | { readonly kind: 'rows'; readonly readGBs: number; readonly rows: readonly StepRow[] }
-  | { readonly kind: 'error'; readonly exitCode: 1 | 3; readonly message: string };
-
-export interface StepOptions {
-  readonly runs: number;
-  readonly seed: number;
-  readonly say: (line: string) => void;
-}
+  | BenchError;
 
 function stepPlan(bits: (typeof WIDTHS)[number], tokens: number): RowPlan {
   const format = bits === 16 ? 'fp16' : 'bitdecoding';
@@ -73,7 +68,7 @@ async function measure(
   plan: RowPlan,
   readGBs: number,
   rows: readonly StepRow[],
-  { runs, seed }: StepOptions,
+  { runs, seed }: BenchOptions,
 ): Promise<StepRow | { kind: 'unsupported' | 'wrong' | 'error'; message: string }> {
   const c = caseOf(plan);
   const problem = nativeProblem(c, 0);
@@ -93,7 +88,10 @@ async function measure(
   return stepRow(plan, quantiles(answer.ms), bytes, readGBs, rows);
 }
 
-export async function runStepBench(device: BenchDevice, options: StepOptions): Promise<StepResult> {
+export async function runStepBench(
+  device: BenchDevice,
+  options: BenchOptions,
+): Promise<StepResult> {
   const ceilings = await device.call({ call: 'ceilings', runs: 20 });
   if (ceilings.kind !== 'done') {
     return { kind: 'error', exitCode: 3, message: ceilings.message };

@@ -1,53 +1,16 @@
 // bench kernel - kernels against the limit of the memory and the fp16 cache, as a table and, with
-// --json, as kvproof.bench-kernel/1. Without a GPU: one sentence and exit code 3.
+// --json, as kvproof.bench-kernel/1.
 
-import { writeFileSync } from 'node:fs';
-import { BenchDevice } from '../bench/device.js';
 import { runKernelBench } from '../bench/kernel-bench.js';
-import { headCommit } from '../campaign/package-root.js';
-import { print, tell } from '../report/writer.js';
-import { parseCount, reportPath } from './arguments.js';
+import { type BenchFlags, runBench } from './bench-run.js';
 
-const DEADLINE_MS = 300_000;
-
-export interface BenchKernelFlags {
-  readonly kernel: string;
-  readonly runs: string;
-  readonly seed: string;
-  readonly json?: string;
-}
-
-export async function benchKernel(flags: BenchKernelFlags): Promise<number> {
-  const startedAt = Date.now();
-  const json = reportPath('--json', flags.json);
-  const runs = parseCount('--runs', flags.runs, 10_000);
-  const seed = parseCount('--seed', flags.seed, 999_999_999);
-  const device = await BenchDevice.open(flags.kernel, DEADLINE_MS);
-  if (!(device instanceof BenchDevice)) {
-    tell(`kvproof bench kernel: ${device.message}`);
-    return device.exitCode;
-  }
-  const { name, sm, driver } = device.hello.device;
-  print(`${flags.kernel}: ${name}, ${sm}, ${driver}; seed ${seed}, ${runs} runs a row`);
-  try {
-    const result = await runKernelBench(device, { runs, seed, say: print });
-    if (result.kind === 'error') {
-      tell(`kvproof bench kernel: ${result.message}`);
-      return result.exitCode;
-    }
-    if (json !== undefined) {
-      const report = {
-        schema: 'kvproof.bench-kernel/1',
-        ...{ seed, kernel: flags.kernel, device: device.hello.device },
-        commit: headCommit(process.cwd()),
-        elapsedMs: Date.now() - startedAt,
-        ...result.ceilings,
-        rows: result.rows,
-      };
-      writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
-    }
-    return 0;
-  } finally {
-    device.close();
-  }
+export function benchKernel(flags: BenchFlags): Promise<number> {
+  return runBench(
+    {
+      name: 'kernel',
+      measure: runKernelBench,
+      fields: ({ ceilings, rows }) => ({ ...ceilings, rows }),
+    },
+    flags,
+  );
 }
