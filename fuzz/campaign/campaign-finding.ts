@@ -7,21 +7,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fnv1a64 } from '../../properties/hash.js';
-import type { Device } from '../../properties/kernel.js';
 import type { FailureGroup, ShrunkGroup } from './failure-group.js';
-import { FINDING_SCHEMA, type Finding, findingJson, parseFinding } from './finding.js';
-import type { Seed } from './seed.js';
+import { type Finding, findingJson, parseFinding } from './finding.js';
+import { type Sighting, shrunkFinding } from './shrunk-finding.js';
 import { writeDurably } from './workdir.js';
 
-export interface FindingContext {
+export interface FindingContext extends Sighting {
   /** The folder of findings. */
   readonly folder: string;
   /** As the campaign names it, and as the worker that saw the failure opened it. */
   readonly kernel: string;
   readonly uri: string;
-  readonly device: Device;
-  readonly commit: string;
-  readonly seed: Seed;
   readonly replayCommand: (path: string, kernel: string) => string;
 }
 
@@ -39,30 +35,14 @@ export function asSeen(group: FailureGroup): ShrunkGroup {
 
 /** Returns the name of the file. */
 export function writeCampaignFinding(shrunk: ShrunkGroup, context: FindingContext): string {
-  const { group, property, result } = shrunk;
-  const { first, failure } = group;
-  const name = findingFile(context.kernel, group.property, failure.signature);
+  const name = findingFile(context.kernel, shrunk.group.property, shrunk.group.failure.signature);
   const path = join(context.folder, name);
-  const now = new Date().toISOString();
-  const finding: Finding = {
-    schema: FINDING_SCHEMA,
-    id: name.replace(/\.json$/, ''),
-    property,
-    signature: result.failure.signature,
-    message: result.failure.message,
-    kernel: context.uri,
-    case: result.case,
-    original: { hash: first.hash, origin: first.origin, seed: context.seed, index: first.index },
-    shrink: { steps: result.steps, tries: result.tries, smallest: result.smallest },
-    worst: result.failure.worst ?? null,
-    source: result.failure.source ?? null,
-    device: context.device,
-    commit: context.commit,
-    firstSeen: now,
-    lastSeen: now,
-    count: group.count,
-    replay: context.replayCommand(path, context.uri),
-  };
+  const { uri } = context;
+  const finding = shrunkFinding(
+    shrunk,
+    { ...context, kernel: uri },
+    { id: name.replace(/\.json$/, ''), replay: context.replayCommand(path, uri) },
+  );
   writeDurably(path, findingJson(finding));
   return name;
 }
