@@ -15,6 +15,7 @@ import { type Case, canonicalJson } from '../../properties/case.js';
 import type { Capabilities, Device } from '../../properties/kernel.js';
 import type { OutputError } from '../../properties/output-error.js';
 import type { KernelListing } from '../kernels/open.js';
+import { Mailbox } from './mailbox.js';
 import { COOKIE, killTree, offerToOomKiller, usageOf } from './process-tree.js';
 import type { FromWorker, NamedVerdict, ToWorker } from './protocol.js';
 import type { Workdir } from './workdir.js';
@@ -89,7 +90,7 @@ export class WorkerProcess {
   private outputBytes = 0;
   private nextId = 0;
   private closed: { cause: string } | null = null;
-  private deliver: ((reply: Reply) => void) | null = null;
+  private readonly mailbox = new Mailbox<Reply>();
   /** The limit that the process broke, or "ours": killed from here for another reason. */
   private killedFor: string | null = null;
   private whenClosed: (() => void) | null = null;
@@ -107,7 +108,7 @@ export class WorkerProcess {
       this.outputBytes += text.length;
       if (this.outputBytes > this.limits.outputBytes) this.killFor('output-limit');
     });
-    child.on('message', (message: FromWorker) => this.settle({ kind: 'message', message }));
+    child.on('message', (message: FromWorker) => this.mailbox.settle({ kind: 'message', message }));
     child.on('error', (error) => this.end(`spawn (${error.message})`));
     child.on('exit', (code, signal) => {
       // What it started may hold its pipes, and must not outlive it.
@@ -233,28 +234,16 @@ export class WorkerProcess {
 
   private ask(message: ToWorker, deadlineMs: number): Promise<Reply> {
     if (this.closed !== null) return Promise.resolve(this.closedReply(this.closed.cause));
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.settle({ kind: 'silent' }), deadlineMs);
-      this.deliver = (reply) => {
-        clearTimeout(timer);
-        resolve(reply);
-      };
-      // A process that died in between reports itself by `close`.
-      this.child.send(message, () => {});
-    });
-  }
-
-  private settle(reply: Reply): void {
-    const deliver = this.deliver;
-    this.deliver = null;
-    deliver?.(reply);
+    // A process that died in between reports itself by `close`.
+    const send = () => this.child.send(message, () => {});
+    return this.mailbox.ask(send, deadlineMs, { kind: 'silent' });
   }
 
   private end(cause: string): void {
     const limit = this.killedFor === 'ours' ? null : this.killedFor;
     this.closed ??= { cause: limit ?? cause };
     this.whenClosed?.();
-    this.settle(this.closedReply(this.closed.cause));
+    this.mailbox.settle(this.closedReply(this.closed.cause));
   }
 
   private closedReply(cause: string): Reply {

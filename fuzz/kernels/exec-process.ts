@@ -20,6 +20,7 @@ import {
 } from 'node:fs';
 import { constants as osConstants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { killTree } from '../campaign/process-tree.js';
 import {
   decodeBody,
   decodePrefix,
@@ -34,6 +35,8 @@ import { ProcessDeath } from './process-death.js';
 const STDERR_BYTES_MAX = 4096;
 /** How long the exit code may come after the end of the output. */
 const STATUS_WAIT_MS = 2000;
+/** What this process starts inherits the worker's cookie: it is known by its parents alone. */
+const NO_COOKIE = '';
 const SLEEP_MS = [0.02, 0.05, 0.1, 0.2, 0.5, 1];
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
@@ -117,8 +120,9 @@ export class ExecProcess {
     if (this.ended) return;
     this.ended = true;
     process.off('exit', this.atExit);
-    // The shell's child may hold a device: killTree ends it with everything below it.
-    if (this.child.pid !== undefined) killTree(this.child.pid);
+    // The shell's child may hold a device: it ends with everything below it.
+    if (this.child.pid !== undefined) killTree(this.child.pid, NO_COOKIE);
+    this.child.kill('SIGKILL');
     for (const fd of [this.toChild, this.fromChild]) closeSync(fd);
     rmSync(this.folder, { recursive: true, force: true });
   }
@@ -220,18 +224,5 @@ export class ExecProcess {
       if (error instanceof FrameError) throw this.breach(error.message);
       throw error;
     }
-  }
-}
-
-/** Kills a process and everything below it, deepest last, by their ids. */
-function killTree(pid: number): void {
-  const children = spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' });
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it is gone
-  }
-  for (const line of (children.stdout ?? '').split('\n')) {
-    if (/^\s*\d+\s*$/.test(line)) killTree(Number(line));
   }
 }

@@ -7,6 +7,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Device } from '../../properties/kernel.js';
+import { Mailbox } from '../campaign/mailbox.js';
 import type { FromStudyWorker, StudySetup, StudyTask, ToStudyWorker } from './study-messages.js';
 
 /** Loading the weights takes 2 s, opening a mutant for the first time some minutes. */
@@ -37,13 +38,15 @@ export class StudyProcess {
   private stderr = '';
   private nextId = 0;
   private closed: string | null = null;
-  private deliver: ((reply: Reply) => void) | null = null;
+  private readonly mailbox = new Mailbox<Reply>();
 
   private constructor(private readonly child: ChildProcess) {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr = (this.stderr + text).slice(-STDERR_BYTES_MAX);
     });
-    child.on('message', (message: FromStudyWorker) => this.settle({ kind: 'message', message }));
+    child.on('message', (message: FromStudyWorker) =>
+      this.mailbox.settle({ kind: 'message', message }),
+    );
     child.on('error', (error) => this.end(`could not start (${error.message})`));
     child.on('close', (code, signal) => this.end(`ended with ${signal ?? `exit-${code}`}`));
   }
@@ -90,21 +93,9 @@ export class StudyProcess {
 
   private ask(message: ToStudyWorker, deadlineMs: number): Promise<Reply> {
     if (this.closed !== null) return Promise.resolve({ kind: 'closed', how: this.closed });
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.settle({ kind: 'silent' }), deadlineMs);
-      this.deliver = (reply) => {
-        clearTimeout(timer);
-        resolve(reply);
-      };
-      // A process that died in between reports itself by `close`.
-      this.child.send(message, () => {});
-    });
-  }
-
-  private settle(reply: Reply): void {
-    const deliver = this.deliver;
-    this.deliver = null;
-    deliver?.(reply);
+    // A process that died in between reports itself by `close`.
+    const send = () => this.child.send(message, () => {});
+    return this.mailbox.ask(send, deadlineMs, { kind: 'silent' });
   }
 
   private end(how: string): void {
@@ -112,7 +103,7 @@ export class StudyProcess {
     // Of a stack the line with the error says most.
     const line = lines.find((text) => /Error\b/.test(text)) ?? lines.at(-1) ?? '';
     this.closed ??= line === '' ? how : `${how} (${line.trim().slice(0, 200)})`;
-    this.settle({ kind: 'closed', how: this.closed });
+    this.mailbox.settle({ kind: 'closed', how: this.closed });
   }
 }
 
