@@ -97,6 +97,20 @@ function lines(
   };
 }
 
+/** A point for each error, on the rule of its band. */
+function errorsWithBands(x: object, y: object, colour: object, size: number): object[] {
+  return [
+    {
+      mark: { type: 'rule', strokeWidth: 1.5 },
+      encoding: { x: { ...x, field: 'errorLow' }, x2: { field: 'errorHigh' }, y, color: colour },
+    },
+    {
+      mark: { type: 'point', filled: true, size },
+      encoding: { x, y, color: colour, shape: colour },
+    },
+  ];
+}
+
 const GROUPS = ['group 16', 'group 32', 'group 64', 'group 128'];
 
 function bitFigures(data: FlatRow[]): Figure[] {
@@ -166,21 +180,7 @@ function distributionFigure(data: FlatRow[]): Figure {
       facet: { column: { ...nominal('width', ''), header: { title: null } } },
       spec: {
         ...{ width: 300, height: { step: 18 } },
-        layer: [
-          {
-            mark: { type: 'rule', strokeWidth: 1.5 },
-            encoding: {
-              x: { ...x, field: 'errorLow' },
-              x2: { field: 'errorHigh' },
-              y,
-              color: colour,
-            },
-          },
-          {
-            mark: { type: 'point', filled: true, size: 60 },
-            encoding: { x, y, color: colour, shape: colour },
-          },
-        ],
+        layer: errorsWithBands(x, y, colour, 60),
       },
     }),
   };
@@ -204,21 +204,7 @@ function ruleFigure(data: FlatRow[]): Figure {
       columns: 2,
       spec: {
         ...{ width: 300, height: { step: 30 } },
-        layer: [
-          {
-            mark: { type: 'rule', strokeWidth: 1.5 },
-            encoding: {
-              x: { ...x, field: 'errorLow' },
-              x2: { field: 'errorHigh' },
-              y,
-              color: colour,
-            },
-          },
-          {
-            mark: { type: 'point', filled: true, size: 70 },
-            encoding: { x, y, color: colour, shape: colour },
-          },
-        ],
+        layer: errorsWithBands(x, y, colour, 70),
       },
     }),
   };
@@ -331,19 +317,7 @@ function kernelFigure(data: FlatRow[], kernel: string): Figure {
       columns: 2,
       spec: {
         ...{ width: 280, height: { step: 26 } },
-        layer: [
-          {
-            mark: { type: 'rule', strokeWidth: 1.5 },
-            encoding: {
-              ...{ x: { ...x, field: 'errorLow' }, x2: { field: 'errorHigh' }, color: series },
-              y: nominal('scheme', 'scheme'),
-            },
-          },
-          {
-            mark: { type: 'point', filled: true, size: 70 },
-            encoding: { x, y: nominal('scheme', 'scheme'), color: series, shape: series },
-          },
-        ],
+        layer: errorsWithBands(x, nominal('scheme', 'scheme'), series, 70),
       },
     }),
   };
