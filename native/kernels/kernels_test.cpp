@@ -301,19 +301,6 @@ inline void test_log2() {
 
 int main() {
   using namespace kernels_test;
-  char err[256] = "";
-  kvp_device device{};
-  if (kvproof_kernel()->memory->open(0, &device, err, sizeof err) != KVP_OK) {
-    check::claim(false, "the device opens", "%s", err);
-    return check::finish();
-  }
-  printf("%s, sm_%u\n", device.name, device.sm);
-  test_log2();
-  test_power();
-  test_shapes();
-  test_batches();
-  test_values();
-  test_schedules();
-  test_batch_invariance();
-  return check::finish();
+  return run_tests({test_log2, test_power, test_shapes, test_batches, test_values, test_schedules,
+                    test_batch_invariance});
 }

@@ -3,9 +3,11 @@
 #pragma once
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -270,6 +272,19 @@ inline Outcome run(const Case& c, const Inputs& in, const Machine& machine, bool
   }
   if (kernel.emulator != nullptr) out.reports = kernel.emulator->report_count();
   return out;
+}
+
+// The main function of a test: opens the device, says which it is, runs everything.
+inline int run_tests(std::initializer_list<void (*)()> tests) {
+  char err[256] = "";
+  kvp_device device{};
+  if (kvproof_kernel()->memory->open(0, &device, err, sizeof err) != KVP_OK) {
+    check::claim(false, "the device opens", "%s", err);
+    return check::finish();
+  }
+  printf("%s, sm_%u\n", device.name, device.sm);
+  for (void (*test)() : tests) test();
+  return check::finish();
 }
 
 }  // namespace kernels_test

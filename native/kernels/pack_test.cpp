@@ -249,14 +249,5 @@ inline void test_arrangements() {
 
 int main() {
   using namespace kernels_test;
-  char err[256] = "";
-  kvp_device device{};
-  if (kvproof_kernel()->memory->open(0, &device, err, sizeof err) != KVP_OK) {
-    check::claim(false, "the device opens", "%s", err);
-    return check::finish();
-  }
-  printf("%s, sm_%u\n", device.name, device.sm);
-  test_formats();
-  test_arrangements();
-  return check::finish();
+  return run_tests({test_formats, test_arrangements});
 }

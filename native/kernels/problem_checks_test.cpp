@@ -197,14 +197,5 @@ void test_nothing_touched() {
 
 int main() {
   using namespace kernels_test;
-  char err[256] = "";
-  kvp_device device{};
-  if (kvproof_kernel()->memory->open(0, &device, err, sizeof err) != KVP_OK) {
-    check::claim(false, "the device opens", "%s", err);
-    return check::finish();
-  }
-  test_problems();
-  test_buffers();
-  test_nothing_touched();
-  return check::finish();
+  return run_tests({test_problems, test_buffers, test_nothing_touched});
 }
