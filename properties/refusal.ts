@@ -2,7 +2,7 @@
 // outside of the declaration: another width, group, head size, axis or format, a token or a query
 // head too many. Nothing is launched: the answer of supports() is judged.
 
-import { isPlain, type Scheme } from '../reference/scheme.js';
+import type { Scheme } from '../reference/scheme.js';
 import type { Case, CaseOptions } from './case.js';
 import type { Capabilities } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
@@ -110,16 +110,13 @@ export const refusal: Property = {
   judge(judgement: Judgement): Verdict {
     const { kernel } = judgement;
     const beyond = undeclaredCases(judgement.case, kernel.capabilities);
-    // Values that are kept as they came have no groups: a kernel need not look at group and axis.
-    const plain = isPlain(judgement.case.scheme);
     for (const { rule, asked, case: c } of beyond) {
-      if (plain && (rule === 'group' || rule === 'axis')) continue;
       const answer = kernel.answer === undefined ? kernel.supports(c) : kernel.answer(c);
       if (answer !== null) continue;
       const message = `supports: found null for ${asked}, required a reason to decline`;
       return { kind: 'fail', signature: `refusal/${rule}`, message };
     }
-    const unrefused = plain ? [] : (kernel.unrefused?.(judgement.case) ?? []);
+    const unrefused = kernel.unrefused?.(judgement.case) ?? [];
     for (const { call, fault, found } of unrefused) {
       const message = `${call}: found ${found} for ${fault}, required a refusal without a trace`;
       return { kind: 'fail', signature: `refusal/${call}`, message };

@@ -58,6 +58,15 @@ static kvp_status check_scheme(const kvp_problem& p, const ErrorSink& err) {
   if (p.bits != 16) {
     return err.fail(KVP_INVALID, "problem.bits: %u is not 16, as format \"fp16\" requires", p.bits);
   }
+  // Without parameters neither means anything; one spelling of a scheme is enough.
+  if (p.group != 128) {
+    return err.fail(KVP_INVALID, "problem.group: %u is not 128, as format \"fp16\" requires",
+                    p.group);
+  }
+  if (p.k_axis != KVP_AXIS_CHANNEL) {
+    return err.fail(KVP_INVALID,
+                    "problem.k_axis: %u is not 0 (channel), as format \"fp16\" requires", p.k_axis);
+  }
   return KVP_OK;
 }
 
