@@ -141,11 +141,12 @@ DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps
 
 // The same for K per token, over channel groups G in order, in units of q-hat 2^-24:
 //   S = RN(factor sum over G of fma(code sum_G, scale_G, RN(zero_G q sum_G))).
-// sums: shared, of store_query_sums. group_pairs: half the column steps of a group,
-// a power of two.
+// sums: shared, of store_query_sums; mixed: of find_mixed_groups. group_pairs: half the column
+// steps of a group, a power of two.
 template <class K, bool GROUPED>
 DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,
-                         const uint8_t* k_half, const float* sums, int group_pairs, int lane) {
+                         const uint8_t* k_half, const float* sums, const uint32_t (&mixed)[2],
+                         int group_pairs, int lane) {
   constexpr int pairs = K::steps / 2;
   const int g = lane >> 2, c = lane & 3;
   DEV_UNROLL
@@ -156,6 +157,7 @@ DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>&
     uint32_t w[K::lane_words];
     load_row_tile<K>(w, k_half, i, lane);
     float acc[4] = {0, 0, 0, 0};
+    uint32_t group = 1;  // its bit in mixed
     DEV_UNROLL
     for (int pair = 0; pair < pairs; pair++) {
       mma_step_pair<K>(acc, w, tile.q, pair);
@@ -166,13 +168,18 @@ DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>&
       const bool first = !GROUPED || pair < group_pairs;
       DEV_UNROLL
       for (int j = 0; j < 4; j++) {
-        const float zero = dev::mul_rn(row[j >> 1].y, j & 1 ? q_sum.y : q_sum.x);
+        // 0, or NaN: a code of 0 times an infinite scale, or an infinite zero (find_mixed_groups).
+        const float of_scale = dev::mul_rn(row[j >> 1].x, 0);
+        const float of_zero = dev::fma_rn(row[j >> 1].y, 0, of_scale);
+        const float lost = (mixed[j & 1] & group) != 0 ? of_zero : of_scale;
+        const float zero = dev::fma_rn(row[j >> 1].y, j & 1 ? q_sum.y : q_sum.x, lost);
         const float of_group = dev::fma_rn(acc[j], row[j >> 1].x, zero);
         s[i][j] = first ? of_group : dev::add_rn(s[i][j], of_group);
         acc[j] = 0;
       }
       parameters += record_tokens;
       query_sums += query_tile_rows / 2;
+      group <<= 1;
     }
     DEV_UNROLL
     for (int j = 0; j < 4; j++) {

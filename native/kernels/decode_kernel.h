@@ -84,15 +84,17 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
   // Tokens or channels of a group, in sixteens: tiles or steps.
   const int token_tiles = static_cast<int>(args.group) / 16;
   const int channel_tiles = token_tiles < F::steps ? token_tiles : F::steps;
+  uint32_t mixed[2] = {0, 0};
   if (args.k_per_token) {
     store_query_sums<K>(sums, tile, channel_tiles, lane);
+    find_mixed_groups<K>(mixed, tile, channel_tiles);
     weigh_query_fields<K>(tile);
   }
   float s[record_tiles][4], decay[2];
   for (int token = first_token; token < end_token; token += F::warps * record_tokens) {
     const uint8_t* k_half = ring.wait();
     if (args.k_per_token) {
-      token_scores<K, F::grouped>(s, tile, k_half, sums, channel_tiles / 2, lane);
+      token_scores<K, F::grouped>(s, tile, k_half, sums, mixed, channel_tiles / 2, lane);
     } else {
       channel_scores<K, F::grouped>(s, tile, k_half, token_tiles, lane);
     }

@@ -177,6 +177,33 @@ DEV_FN void store_query_sums(float* sums, const QueryTile<K::steps>& tile, int g
   dev::syncwarp();
 }
 
+// One bit for each channel group, for query rows 2c and 2c + 1 of the accumulators: whether the row
+// holds a zero there, or both signs. An infinite K zero makes such a score NaN, as the sum over the
+// channels would; times the sum of q-hat it would only be infinite.
+template <class K>
+DEV_FN void find_mixed_groups(uint32_t (&mixed)[2], const QueryTile<K::steps>& tile,
+                              int group_steps) {
+  uint32_t positive = 0, negative = 0, zero = 0;
+  DEV_UNROLL
+  for (int step = 0; step < K::steps; step++) {
+    const int group = step / group_steps;
+    DEV_UNROLL
+    for (int i = 0; i < 2; i++) {
+      const float2 q = dev::h2unpack(tile.q[step][i]);
+      positive |= static_cast<uint32_t>(q.x > 0 || q.y > 0) << group;
+      negative |= static_cast<uint32_t>(q.x < 0 || q.y < 0) << group;
+      zero |= static_cast<uint32_t>(q.x == 0 || q.y == 0) << group;
+    }
+  }
+  uint32_t signs = positive | negative << 8 | zero << 16;  // at most 8 groups
+  signs |= dev::shfl_xor(signs, 1);
+  signs |= dev::shfl_xor(signs, 2);
+  const uint32_t bits = ((signs & signs >> 8) | signs >> 16) & 0xff;
+  const uint32_t both = dev::movmatrix_trans(bits * 0x10001u);
+  mixed[0] = both & 0xffff;
+  mixed[1] = both >> 16;
+}
+
 // q-hat becomes operand B of the codes: each column divided by its field's weight.
 template <class K>
 DEV_FN void weigh_query_fields(QueryTile<K::steps>& tile) {
