@@ -2,13 +2,18 @@
 // architecture.cpp, and the choice among them.
 #include "tile.h"
 
+#include <xmmintrin.h>
+
 #include "tile_body.h"
 
 namespace mma {
 namespace {
 
-#define MMA_AVX512 __attribute__((target("arch=x86-64-v4,prefer-vector-width=512")))
-#define MMA_AVX2 __attribute__((target("arch=x86-64-v3")))
+// Not inlined: the compiler knows nothing of rounding modes, and could move arithmetic over the
+// change of one.
+#define MMA_AVX512 __attribute__((noinline, target("arch=x86-64-v4,prefer-vector-width=512")))
+#define MMA_AVX2 __attribute__((noinline, target("arch=x86-64-v3")))
+#define MMA_ANY __attribute__((noinline))
 
 template <class M>
 MMA_AVX512 int on_avx512(Tile& t) {
@@ -19,13 +24,17 @@ MMA_AVX2 int on_avx2(Tile& t) {
   return tile_body<8, M>(t);
 }
 template <class M>
-int on_any(Tile& t) {
+MMA_ANY int on_any(Tile& t) {
   return tile_body<4, M>(t);
 }
 
 template <class M, int (*fast)(Tile&)>
 void tile(Tile& t) {
-  if (__builtin_expect(fast(t), 0)) tile_slow(*find_row(M::sm, M::operand, M::accumulator), t);
+  const unsigned mode = _mm_getcsr();  // tile_body.h rounds f32 sums by it
+  if (!M::half_sums) _mm_setcsr(mode | _MM_ROUND_TOWARD_ZERO);
+  const int again = fast(t);
+  _mm_setcsr(mode);
+  if (__builtin_expect(again, 0)) tile_slow(*find_row(M::sm, M::operand, M::accumulator), t);
 }
 
 template <class M>

@@ -3,8 +3,9 @@
 // The emulator runs about a thousand of these for one decode of 512 tokens, so this is where its
 // time would go: rows of the tile are the lanes of a vector, and 16, 8 or 4 of them are worked on
 // at once (AVX-512, AVX2, any x86-64). Tiles that hold an Inf or a NaN anywhere, also one that
-// arises between two chained groups, and bf16 tiles with a subnormal result are handed to the slow
-// model. Architectures differ in group, fraction and exponent floor only.
+// arises between two chained groups, and bf16 tiles with sums near the ends of the range of f32
+// (below 2^-100, above 2^121) are handed to the slow model. Architectures differ in group, fraction
+// and exponent floor only.
 #pragma once
 #include <cstdint>
 
