@@ -43,6 +43,13 @@ function changed(c: Case, inputs: Inputs, key: Key): Derived {
   const ratio = queriesPerKvHead(problem);
   const counts = changedTokens(c, later);
   const [k, v] = [inputs.k.slice(), inputs.v.slice()];
+  const size = kvHeads * headSize;
+  // A kernel may read a later token with a weight of 0, and 0 times what is no number is none.
+  const areNumbers = counts.map((count, request) => {
+    const [from, to] = [(first[request + 1] - count) * size, first[request + 1] * size];
+    const isNumber = (word: number) => Number.isFinite(values[word]);
+    return [inputs.k, inputs.v].every((x) => x.subarray(from, to).every(isNumber));
+  });
   for (const [request, count] of counts.entries()) {
     for (let token = first[request + 1] - count; token < first[request + 1]; token++) {
       for (let head = 0; head < kvHeads; head++) {
@@ -57,7 +64,8 @@ function changed(c: Case, inputs: Inputs, key: Key): Derived {
     }
   }
   const rows = rowPlaces(problem).map(({ request, visible }, row) => {
-    return visible <= problem.tokens[request] - counts[request] ? row : -1;
+    const isBefore = visible <= problem.tokens[request] - counts[request];
+    return isBefore && areNumbers[request] ? row : -1;
   });
   return {
     case: unshared(c),

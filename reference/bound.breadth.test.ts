@@ -241,6 +241,12 @@ describe('query tokens', () => {
     // Rows of KV head 0, query token by query token.
     expect(rows.filter((_, row) => row % 4 < 2)).toEqual([2, 2, 2, 2, 2, 2, 2, 2, 1, 1]);
     expect(rows.filter((_, row) => row % 4 >= 2).every((x) => x === 0)).toBe(true);
+    // Nor where something else keeps every row from having a bound.
+    const unbounded = boundL1(p, 2 ** 50, q, read, arithmetic).guarded.slice(5 * 4, 10 * 4);
+    expect(Array.from(unbounded).filter((_, row) => row % 4 < 2)).toEqual([
+      2, 2, 2, 2, 2, 2, 2, 2, 1, 1,
+    ]);
+    expect(Array.from(unbounded).filter((_, row) => row % 4 >= 2)).toEqual(Array(10).fill(1));
   });
 });
 

@@ -259,14 +259,15 @@ function boundHead(
   // Below 2^-80 the products of the scale with powers of two (down to 2^-38) may be subnormal.
   const inRange = factor === 0 || (Math.abs(factor) > 2 ** -80 && Math.abs(factor) < 2 ** 40);
   const finite = inRange && headIsFinite(a, head) && sums.valueMax * tokens < 2 ** 100;
-  const isBlind = finite && !unseenIsFinite(head);
+  // Such a token may reach the row with a weight of 0, whatever else keeps it from having a bound.
+  const isBlind = !unseenIsFinite(head);
   for (let h = 0; h < queries; h++) {
     out.lse[h] = ln2 * weights[h].logSum;
     const row: Row = { weights: weights[h], constants, index: h };
     const within = reach(head, factor, q.subarray(h * headSize, (h + 1) * headSize));
     const valid = boundRow(a, head, sums, row, out) && finite && within;
     if (valid && !isBlind) continue;
-    out.guarded[h] = valid ? 2 : 1;
+    out.guarded[h] = isBlind ? 2 : 1;
     out.lseBound[h] = Number.NaN;
     out.outputBound.fill(Number.NaN, h * headSize, (h + 1) * headSize);
     out.outputRadius.fill(Number.NaN, h * headSize, (h + 1) * headSize);
