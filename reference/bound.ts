@@ -36,7 +36,7 @@ import {
 import { type HeadCache, oneQueryToken } from './cache.js';
 import { ln2, log2, log2e } from './exp.js';
 import { type ElementType, elementRound, f64Array } from './format.js';
-import { headIsFinite, reach, unseenIsFinite } from './guards.js';
+import { headIsFinite, reach } from './guards.js';
 import { elementType, type Problem, queriesPerKvHead } from './problem.js';
 import { type RowWeights, weighRow } from './row-weights.js';
 import { channelGroup, isPlain } from './scheme.js';
@@ -62,7 +62,7 @@ export interface BoundResult {
   readonly lseBound: Float64Array;
   /**
    * (requests, queryTokens, queryHeads). 1: no bound is valid for this row, only the class of its
-   * values is known; 2: nothing is claimed, since a token that it must not see is no number.
+   * values is known.
    */
   readonly guarded: Uint8Array;
 }
@@ -259,15 +259,13 @@ function boundHead(
   // Below 2^-80 the products of the scale with powers of two (down to 2^-38) may be subnormal.
   const inRange = factor === 0 || (Math.abs(factor) > 2 ** -80 && Math.abs(factor) < 2 ** 40);
   const finite = inRange && headIsFinite(a, head) && sums.valueMax * tokens < 2 ** 100;
-  // Such a token may reach the row with a weight of 0, whatever else keeps it from having a bound.
-  const isBlind = !unseenIsFinite(head);
   for (let h = 0; h < queries; h++) {
     out.lse[h] = ln2 * weights[h].logSum;
     const row: Row = { weights: weights[h], constants, index: h };
     const within = reach(head, factor, q.subarray(h * headSize, (h + 1) * headSize));
     const valid = boundRow(a, head, sums, row, out) && finite && within;
-    if (valid && !isBlind) continue;
-    out.guarded[h] = isBlind ? 2 : 1;
+    if (valid) continue;
+    out.guarded[h] = 1;
     out.lseBound[h] = Number.NaN;
     out.outputBound.fill(Number.NaN, h * headSize, (h + 1) * headSize);
     out.outputRadius.fill(Number.NaN, h * headSize, (h + 1) * headSize);

@@ -68,13 +68,11 @@ DEV_FN HalfSource half_source(const DecodeArguments& args, const BlockRows& rows
   return source;
 }
 
-// The packed records of a warp. first_token: of its first record. unseen: tokens of the request
-// that some query row does not see start there.
+// The packed records of a warp. first_token: of its first record. sight: of the request.
 template <class F>
 DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
                            const DecodeArguments& args, QueryTile<F::steps>& tile, int first_token,
-                           int end_token, const int (&seen)[2], int unseen, int columns, int warp,
-                           int lane) {
+                           int end_token, const Sight& sight, int columns, int warp, int lane) {
   using K = typename F::R::K;
   using V = typename F::R::V;
   constexpr int sums_of_warp = F::groups_max * query_tile_rows;
@@ -99,12 +97,10 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
       channel_scores<K, F::grouped>(s, tile, k_half, token_tiles, lane);
     }
     ring.release();
-    if (token + record_tokens > unseen) {
-      const int limit[2] = {seen[0] - token, seen[1] - token};
-      mask_scores(s, limit, lane);
-    }
+    const Sight ahead = sight.from(token);
+    if (ahead.all < record_tokens) mask_scores(s, ahead, lane);
     softmax_step(state, s, decay, columns);
-    accumulate_record<V>(state, s, decay, ring.wait(), channel_tiles, columns, lane);
+    accumulate_record<V>(state, s, decay, ring.wait(), ahead, channel_tiles, columns, lane);
     ring.release();
   }
 }
@@ -113,8 +109,8 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
 template <class F>
 DEV_FN void decode_parts(typename F::State& state, typename F::Ring& ring,
                          const DecodeArguments& args, const QueryTile<F::steps>& tile,
-                         int first_token, int end_token, const int (&seen)[2], int unseen,
-                         int columns, int lane) {
+                         int first_token, int end_token, const Sight& sight, int columns,
+                         int lane) {
   float s[F::part_tokens / 16][4], decay[2];
   const auto rows = [](const uint8_t* half) {
     return HalfRows{reinterpret_cast<const uint16_t*>(half), F::head_size, F::part_tokens};
@@ -122,12 +118,10 @@ DEV_FN void decode_parts(typename F::State& state, typename F::Ring& ring,
   for (int token = first_token; token < end_token; token += F::warps * F::part_tokens) {
     half_scores<true>(s, tile, args.is_bf16, rows(ring.wait()), lane);
     ring.release();
-    if (token + F::part_tokens > unseen) {
-      const int limit[2] = {seen[0] - token, seen[1] - token};
-      mask_scores(s, limit, lane);
-    }
+    const Sight ahead = sight.from(token);
+    if (ahead.all < F::part_tokens) mask_scores(s, ahead, lane);
     softmax_step(state, s, decay, columns);
-    accumulate_half<true>(state, s, decay, columns, args.is_bf16, rows(ring.wait()), lane);
+    accumulate_half<true>(state, s, decay, columns, args.is_bf16, rows(ring.wait()), ahead, lane);
     ring.release();
   }
 }
@@ -135,25 +129,24 @@ DEV_FN void decode_parts(typename F::State& state, typename F::Ring& ring,
 // The last tokens of the request, in the residual window.
 template <class F>
 DEV_FN void decode_tail(typename F::State& state, const DecodeArguments& args,
-                        const BlockRows& rows, const uint16_t* q_row, const int (&seen)[2],
+                        const BlockRows& rows, const uint16_t* q_row, const Sight& sight,
                         int lane) {
   const Request& request = args.requests.row[rows.request];
   const size_t row_stride = static_cast<size_t>(args.kv_heads) * F::head_size;
   const size_t window = (args.requests.first + rows.request) * record_tokens * row_stride +
                         static_cast<size_t>(rows.kv_head) * F::head_size;
   const int tokens = static_cast<int>(request.tail());
-  const int first = static_cast<int>(request.tokens) - tokens;
-  const int limit[2] = {seen[0] - first, seen[1] - first};
+  const Sight ahead = sight.from(static_cast<int>(request.tokens) - tokens);
   QueryTile<F::steps> tile;
   load_query_words<!F::packed>(tile.q, q_row, lane);
   scale_half_query(tile, args.is_bf16, args.k2);
   float s[record_tiles][4], decay[2];
   half_scores<!F::packed>(s, tile, args.is_bf16,
                           HalfRows{args.k_residual + window, row_stride, tokens}, lane);
-  mask_scores(s, limit, lane);
+  mask_scores(s, ahead, lane);
   softmax_step(state, s, decay, rows.columns());
   accumulate_half<!F::packed>(state, s, decay, rows.columns(), args.is_bf16,
-                              HalfRows{args.v_residual + window, row_stride, tokens}, lane);
+                              HalfRows{args.v_residual + window, row_stride, tokens}, ahead, lane);
 }
 
 template <class F>
@@ -203,8 +196,8 @@ decode_kernel(const DecodeArguments args) {
   dev::allow_next_launch();
 
   const uint32_t even_row = rows.first + lane % 4;
-  const int seen[2] = {args.seen(request, even_row), args.seen(request, even_row + 4)};
-  const int unseen = args.seen(request, 0);
+  const Sight sight = {{args.seen(request, even_row), args.seen(request, even_row + 4)},
+                       args.seen(request, 0)};
 
   typename F::State state;
   clear(state, F::packed ? 0.0f : half_top(args.is_bf16));
@@ -213,16 +206,15 @@ decode_kernel(const DecodeArguments args) {
   if constexpr (F::packed) {
     scale_query_words(tile, args.is_bf16, args.k2);
     ring.fill();
-    decode_records<F>(state, ring, args, tile, first_token, end_token, seen, unseen, rows.columns(),
-                      warp, lane);
+    decode_records<F>(state, ring, args, tile, first_token, end_token, sight, rows.columns(), warp,
+                      lane);
   } else {
     scale_half_query(tile, args.is_bf16, args.k2);
     ring.fill();
-    decode_parts<F>(state, ring, args, tile, first_token, end_token, seen, unseen, rows.columns(),
-                    lane);
+    decode_parts<F>(state, ring, args, tile, first_token, end_token, sight, rows.columns(), lane);
   }
   if (has_tail && warp == parts % F::warps) {
-    decode_tail<F>(state, args, rows, q_row, seen, lane);
+    decode_tail<F>(state, args, rows, q_row, sight, lane);
   }
   merge_warps<F::warps, !F::packed>(state, slots, active, warp, lane, args, rows);
 }

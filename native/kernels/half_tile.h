@@ -108,55 +108,98 @@ DEV_FN void scale_half_query(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
   }
 }
 
+// Weights of a step as operand B: rounded to fp16, or to bf16 with the rest in bf16 again.
+struct HalfWeights {
+  uint32_t rounded[2], rest[2];
+};
+
+// o[0], o[1] += tiles i and i + 1 of V^T, 16 channels each, times the weights of a step.
+template <bool WIDE, bool BF16>
+DEV_FN void add_values(float (&o0)[4], float (&o1)[4], const HalfRows& rows, int step, int i,
+                       const HalfWeights& w, int lane) {
+  const int g = lane >> 2;
+  uint32_t first[4], second[4];
+  load_pairs<WIDE>(first, rows, step * 16 + g, i, lane);
+  load_pairs<WIDE>(second, rows, step * 16 + g + 8, i, lane);
+  DEV_UNROLL
+  for (int k = 0; k < 4; k++) {
+    first[k] = dev::movmatrix_trans(first[k]);
+    second[k] = dev::movmatrix_trans(second[k]);
+  }
+  DEV_UNROLL
+  for (int k = 0; k < 2; k++) {
+    float(&o)[4] = k == 0 ? o0 : o1;
+    mma_half<BF16>(o, first[2 * k], first[2 * k + 1], second[2 * k], second[2 * k + 1],
+                   w.rounded[0], w.rounded[1]);
+    if constexpr (BF16) {
+      mma_half<BF16>(o, first[2 * k], first[2 * k + 1], second[2 * k], second[2 * k + 1], w.rest[0],
+                     w.rest[1]);
+    }
+  }
+}
+
+// The same for a step of which some rows see less than others: V is operand A, which all rows
+// share, and a weight of 0 times NaN is NaN. So each row takes the products in which V ends where
+// it sees no further.
+template <bool WIDE, bool BF16, class State>
+DEV_FN void add_seen_values(State& state, HalfRows rows, int step, const HalfWeights& w,
+                            const Sight& sight, int lane) {
+  const int end = rows.tokens < step * 16 + 16 ? rows.tokens : step * 16 + 16;
+  for (int seen = sight.all > step * 16 ? sight.all : step * 16 + 1; seen <= end; seen++) {
+    rows.tokens = seen;
+    DEV_UNROLL
+    for (int i = 0; i < State::v_tiles; i += 2) {
+      float o[2][4];
+      DEV_UNROLL
+      for (int j = 0; j < 8; j++) o[j >> 2][j & 3] = state.o[i + (j >> 2)][j & 3];
+      add_values<WIDE, BF16>(o[0], o[1], rows, step, i, w, lane);
+      DEV_UNROLL
+      for (int j = 0; j < 8; j++) {
+        const int limit = sight.limit[j & 1];
+        if ((limit < end ? limit : end) == seen) state.o[i + (j >> 2)][j & 3] = o[j >> 2][j & 3];
+      }
+    }
+  }
+}
+
 // o += P V of 16 TILES tokens in the fixed unit. p: weights.
 template <bool WIDE, bool BF16, class State, int TILES>
-DEV_FN void half_outputs(State& state, const float (&p)[TILES][4], const HalfRows& rows, int lane) {
-  const int g = lane >> 2;
+DEV_FN void half_outputs(State& state, const float (&p)[TILES][4], const HalfRows& rows,
+                         const Sight& sight, int lane) {
   DEV_UNROLL
   for (int step = 0; step < TILES; step++) {
     if (step * 16 >= rows.tokens) continue;  // the same for the whole warp
-    uint32_t weights[2], rest[2];
+    HalfWeights w;
     DEV_UNROLL
     for (int half = 0; half < 2; half++) {
       const float x = p[step][2 * half], y = p[step][2 * half + 1];
       if constexpr (BF16) {
         const uint32_t rounded = dev::bf2pack(x, y);
         const float2 taken = dev::bf2unpack(rounded);
-        weights[half] = dev::movmatrix_trans(rounded);
-        rest[half] =
+        w.rounded[half] = dev::movmatrix_trans(rounded);
+        w.rest[half] =
             dev::movmatrix_trans(dev::bf2pack(dev::sub_rn(x, taken.x), dev::sub_rn(y, taken.y)));
       } else {
-        weights[half] =
+        w.rounded[half] =
             dev::movmatrix_trans(dev::h2pack(dev::mul_rn(x, 0x1p15f), dev::mul_rn(y, 0x1p15f)));
       }
     }
+    if (sight.all < rows.tokens && sight.all < step * 16 + 16) {  // the same for the whole warp
+      add_seen_values<WIDE, BF16>(state, rows, step, w, sight, lane);
+      continue;
+    }
     DEV_UNROLL
     for (int i = 0; i < State::v_tiles; i += 2) {
-      uint32_t first[4], second[4];
-      load_pairs<WIDE>(first, rows, step * 16 + g, i, lane);
-      load_pairs<WIDE>(second, rows, step * 16 + g + 8, i, lane);
-      DEV_UNROLL
-      for (int k = 0; k < 4; k++) {
-        first[k] = dev::movmatrix_trans(first[k]);
-        second[k] = dev::movmatrix_trans(second[k]);
-      }
-      DEV_UNROLL
-      for (int k = 0; k < 2; k++) {
-        mma_half<BF16>(state.o[i + k], first[2 * k], first[2 * k + 1], second[2 * k],
-                       second[2 * k + 1], weights[0], weights[1]);
-        if constexpr (BF16) {
-          mma_half<BF16>(state.o[i + k], first[2 * k], first[2 * k + 1], second[2 * k],
-                         second[2 * k + 1], rest[0], rest[1]);
-        }
-      }
+      add_values<WIDE, BF16>(state.o[i], state.o[i + 1], rows, step, i, w, lane);
     }
   }
 }
 
-// o += P V of 16 TILES tokens. p: weights from softmax_step, with its decay.
+// o += P V of 16 TILES tokens. p: weights from softmax_step, with its decay. sight: of them.
 template <bool WIDE, class State, int TILES>
 DEV_FN void accumulate_half(State& state, const float (&p)[TILES][4], const float (&decay)[2],
-                            int columns, bool is_bf16, const HalfRows& rows, int lane) {
+                            int columns, bool is_bf16, const HalfRows& rows, const Sight& sight,
+                            int lane) {
   const float top[2] = {half_top(is_bf16), half_top(is_bf16)};
   DEV_UNROLL
   for (int group = 0; group < State::groups; group++) {
@@ -167,9 +210,9 @@ DEV_FN void accumulate_half(State& state, const float (&p)[TILES][4], const floa
     change_top(state, group, top, decay, columns);
   }
   if (is_bf16) {
-    half_outputs<WIDE, true>(state, p, rows, lane);
+    half_outputs<WIDE, true>(state, p, rows, sight, lane);
   } else {
-    half_outputs<WIDE, false>(state, p, rows, lane);
+    half_outputs<WIDE, false>(state, p, rows, sight, lane);
   }
 }
 

@@ -11,17 +11,21 @@
 namespace kvproof {
 
 // w = p scale of a channel group for column j; adds p zero to zero_sum and returns the largest w.
-// parameters: shared, 128 tokens x (scale, zero) fp16.
+// parameters: shared, 128 tokens x (scale, zero) fp16. LIMITED: those from limit on enter as 0,
+// since a weight of 0 times Inf or NaN would not be 0.
+template <bool LIMITED>
 DEV_FN float scale_weights(float (&w)[record_tiles][4], float& zero_sum, int j,
                            const float (&p)[record_tiles][4], float decay,
-                           const uint32_t* parameters, int lane) {
+                           const uint32_t* parameters, int limit, int lane) {
   const int g = lane >> 2;
+  const auto parameters_of = [&](int token) {  // scale x, zero y
+    return dev::h2unpack(LIMITED && token >= limit ? 0 : parameters[token]);
+  };
   float top = 0;
   zero_sum = dev::mul_rn(zero_sum, decay);
   DEV_UNROLL
   for (int i = 0; i < record_tiles; i++) {
-    const float2 first = dev::h2unpack(parameters[i * 16 + g]);  // scale x, zero y
-    const float2 second = dev::h2unpack(parameters[i * 16 + g + 8]);
+    const float2 first = parameters_of(i * 16 + g), second = parameters_of(i * 16 + g + 8);
     w[i][j] = dev::mul_rn(p[i][j], first.x);
     w[i][j + 2] = dev::mul_rn(p[i][j + 2], second.x);
     top = dev::max_num(top, dev::max_num(w[i][j], w[i][j + 2]));
@@ -32,12 +36,12 @@ DEV_FN float scale_weights(float (&w)[record_tiles][4], float& zero_sum, int j,
 }
 
 // o += V of a record. p: weights from softmax_step, with its decay. v_half: shared, V words and
-// parameters. group_tiles: row tiles of a channel group, a power of two. columns: as softmax_step
-// has it.
+// parameters. sight: of the record. group_tiles: row tiles of a channel group, a power of two.
+// columns: as softmax_step has it.
 template <class V, class State>
 DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
-                              const float (&decay)[2], const uint8_t* v_half, int group_tiles,
-                              int columns, int lane) {
+                              const float (&decay)[2], const uint8_t* v_half, const Sight& sight,
+                              int group_tiles, int columns, int lane) {
   const uint32_t* parameters = reinterpret_cast<const uint32_t*>(v_half + V::bytes);
   uint32_t weights[V::steps][2];  // operand B: P'
   DEV_UNROLL
@@ -53,8 +57,14 @@ DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
           for (int i = 0; i < record_tiles; i++) w[i][j] = w[i][j + 2] = 0;
           continue;
         }
-        const float largest =
-            scale_weights(w, state.zero_sum[group][j], j, p, decay[j], parameters, lane);
+        float largest;
+        if (sight.all >= record_tokens) {  // the same for the whole warp
+          largest = scale_weights<false>(w, state.zero_sum[group][j], j, p, decay[j], parameters,
+                                         record_tokens, lane);
+        } else {
+          largest = scale_weights<true>(w, state.zero_sum[group][j], j, p, decay[j], parameters,
+                                        sight.limit[j], lane);
+        }
         top[j] = dev::max_num(largest, dev::mul_rn(state.top[group][j], decay[j]));
         const int unit = unit_of(top[j]);
         DEV_UNROLL

@@ -93,18 +93,26 @@ DEV_FN void softmax_step(State& state, float (&s)[TILES][4], float (&decay)[2], 
   }
 }
 
-// -Inf for tokens that a query does not see: those from limit[j] on, counted from the first of s. A
-// score of -Inf is below even the maximum of no token, so that it weighs nothing where every real
-// score is -Inf too.
+// How far query rows see into a stretch of tokens, counted from its first: below 0 or beyond its
+// end where they see nothing or everything.
+struct Sight {
+  int limit[2];  // tokens that columns 2c and 2c + 1 see
+  int all;       // tokens that every row of the request sees
+
+  DEV_FN Sight from(int token) const { return {{limit[0] - token, limit[1] - token}, all - token}; }
+};
+
+// -Inf for tokens that a query does not see. A score of -Inf is below even the maximum of no token,
+// so that it weighs nothing where every real score is -Inf too.
 template <int TILES>
-DEV_FN void mask_scores(float (&s)[TILES][4], const int (&limit)[2], int lane) {
+DEV_FN void mask_scores(float (&s)[TILES][4], const Sight& sight, int lane) {
   const int g = lane >> 2;
   DEV_UNROLL
   for (int i = 0; i < TILES; i++) {
     DEV_UNROLL
     for (int j = 0; j < 4; j++) {
       const int token = i * 16 + g + (j >> 1) * 8;
-      s[i][j] = token < limit[j & 1] ? s[i][j] : dev::f32_from_bits(0xff800000u);
+      s[i][j] = token < sight.limit[j & 1] ? s[i][j] : dev::f32_from_bits(0xff800000u);
     }
   }
 }
