@@ -33,6 +33,7 @@
  * likewise.
  */
 import type { ElementType } from './format.js';
+import type { RecordSchedule } from './scheduled/schedule.js';
 
 export type Operands = 'folded' | 'dequantized' | 'dequantized-twice';
 
@@ -46,6 +47,8 @@ export interface Arithmetic {
   readonly sumLanes: number;
   /** at least so many tokens lie between two rescales of a sum; 128 if folded, else 16 */
   readonly rescaleTokens?: number;
+  /** of a folding kernel: the order of its sums, from which bound-l2.ts computes */
+  readonly schedule?: RecordSchedule;
 }
 
 /** An arithmetic whose operands are known. */

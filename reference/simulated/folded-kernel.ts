@@ -15,8 +15,9 @@ import {
   powerOfTwo,
 } from '../format.js';
 import { type DotModel, tensorDot } from '../mma.js';
+import { fmaF32 } from '../number-type.js';
 import { channelGroup } from '../scheme.js';
-import { type Ex2, fma, fround } from './scalar.js';
+import { type Ex2, fround } from './scalar.js';
 
 export interface Schedule {
   readonly model: DotModel;
@@ -52,6 +53,12 @@ function fieldWeight(bits: number, column: number): number {
   if (bits === 8) return 0;
   const upper = (column >> 3) & 1;
   return bits === 4 ? 4 * upper : 4 * ((column >> 4) & 1) + 2 * upper;
+}
+
+/** Eight lanes, added as a warp's shuffles do it. */
+function laneSum(x: Float64Array): number {
+  const sums = [1, 2, 4].reduce((y, step) => y.map((z, i) => fround(z + y[i ^ step])), [...x]);
+  return sums[0];
 }
 
 const maxOf = (x: ArrayLike<number>) =>
@@ -109,11 +116,11 @@ class Simulation {
         const ones = codes.map(() => 1);
         const all = tensorDot(model, 0, ones, qHat.slice(...channels));
         const at = token * groups + g;
-        const scaled = fround(fround(sum * 2 ** 24) * factor);
-        score = fma(scaled, f16Values[k.scales[at]], score);
-        score = fround(score + fround(fround(all * factor) * f16Values[k.zeros[at]]));
+        const zero = fround(fround(all * 2 ** -24) * f16Values[k.zeros[at]]);
+        const own = fmaF32(sum, f16Values[k.scales[at]], zero);
+        score = g === 0 ? own : fround(score + own);
       }
-      return score;
+      return fround(score * fround(factor * 2 ** 24));
     });
   }
 
@@ -141,7 +148,7 @@ class Simulation {
       for (let t = first; t < first + group; t++) {
         const codes = weights.map((w, d) => head.k.codes[t * headSize + d] * powerOfTwo(w - 24));
         const sum = tensorDot(this.schedule.model, 0, codes, folded);
-        scores[t - record * 128] = fma(sum, factor, zeroPart);
+        scores[t - record * 128] = fmaF32(sum, factor, zeroPart);
       }
     }
     return scores;
@@ -171,8 +178,13 @@ class Simulation {
     for (let i = 0; i < 8; i++) state.sum[i] = fround(state.sum[i] * decay);
     scores.forEach((s, t) => {
       scores[t] = ex2(fround(s - max));
-      state.sum[t % 8] = fround(state.sum[t % 8] + scores[t]);
     });
+    const weight = (t: number) => scores[t] ?? 0;
+    for (let t = 0; t < scores.length; t += 16) {
+      for (let i = t; i < t + 8; i++) {
+        state.sum[i % 8] = fround(state.sum[i % 8] + fround(weight(i) + weight(i + 8)));
+      }
+    }
     return decay;
   }
 
@@ -196,7 +208,7 @@ class Simulation {
       }
       p.forEach((x, t) => {
         const at = g * 8 + (t % 8);
-        state.zeroSum[at] = fma(x, f16Values[v.zeros[parameter(t)]], state.zeroSum[at]);
+        state.zeroSum[at] = fmaF32(x, f16Values[v.zeros[parameter(t)]], state.zeroSum[at]);
       });
       state.top[g] = Math.max(maxOf(w), fround(state.top[g] * decay));
       const unit = clamp(14 - exponentOf(state.top[g]), -2, 100);
@@ -227,7 +239,12 @@ class Simulation {
     const of = elementValues(head.type);
     channels.forEach((d, i) => {
       const values = scaled.map((_, t) => of[head.vResidual[t * head.headSize + d]]);
-      for (const term of terms) state.o[i] = tensorDot(this.plain, state.o[i], values, term);
+      for (let t = 0; t < values.length; t += 16) {
+        const step = values.slice(t, t + 16);
+        for (const term of terms) {
+          state.o[i] = tensorDot(this.plain, state.o[i], step, term.slice(t, t + 16));
+        }
+      }
     });
   }
 
@@ -272,11 +289,11 @@ class Simulation {
     const o = new Float64Array(this.channels.length);
     for (const state of states) {
       const factor = this.schedule.ex2(fround(state.max - max));
-      sum = fround(sum + fround(factor * state.sum.reduce((a, b) => fround(a + b))));
+      sum = fround(sum + fround(factor * laneSum(state.sum)));
       this.channels.forEach((d, i) => {
         const g = Math.floor(d / this.group);
-        const zero = state.zeroSum.subarray(g * 8, g * 8 + 8).reduce((a, b) => fround(a + b));
-        const real = fma(state.o[i], powerOfTwo(24 - state.unit[g]), zero);
+        const zero = laneSum(state.zeroSum.subarray(g * 8, g * 8 + 8));
+        const real = fmaF32(state.o[i], powerOfTwo(24 - state.unit[g]), zero);
         o[i] = fround(o[i] + fround(factor * real));
       });
     }
@@ -291,8 +308,8 @@ class Simulation {
     const o = new Float64Array(this.channels.length);
     for (const part of parts) {
       const factor = ex2(fround(part.max - max));
-      sum = fma(factor, part.sum, sum);
-      for (let i = 0; i < o.length; i++) o[i] = fma(factor, part.o[i], o[i]);
+      sum = fmaF32(factor, part.sum, sum);
+      for (let i = 0; i < o.length; i++) o[i] = fmaF32(factor, part.o[i], o[i]);
     }
     const logSum = fround(Math.log2(sum)) * (1 + 2 ** -23); // one ulp off
     const lse = fround(fround(Math.LN2) * fround(max + logSum));

@@ -1,0 +1,147 @@
+/**
+ * L2: where every element of output and lse of a kernel may lie that declares its schedule
+ * (scheduled/schedule.ts). Nothing is estimated: the row is computed as the kernel computes it, step
+ * by step in binary32, binary16 and the tensor core's sums (mma.ts), with intervals in place of the
+ * exponentials. What is open, and what becomes of it:
+ *
+ *   exponential  ex2 may be any binary32 within ex2Error of 2^x. Scores have none before them, so
+ *                they, their maxima and the arguments of all exponentials are known bit for bit
+ *   rounding     P' is monotone in a weight: RN16 of both ends. They are equal, and the rounding is
+ *                known, for all but about one weight in 2,000; the others stay open by one ulp
+ *   sums         of weights, of weights times zeros, of lanes, warps and splits: binary32 rounding
+ *                is monotone in both terms, so both ends are added as the kernel adds
+ *   products     a fused sum of the tensor core: code-sums.ts, row-chain.ts
+ *   rescale      exactly 1 while the maximum stays, else an exponential, whose two ends multiply
+ *   merges       the same; numerator and denominator do not share what is open
+ *   units        powers of two change nothing but f32 underflow, which `flushed` pays: below
+ *                2^-64 of what the largest value is (bound.ts has the same term)
+ *
+ * Every step is monotone in its operands, so the ends contain whatever the kernel may get (interval
+ * arithmetic with the kernel's own roundings in place of outward ones). The float64 operations here
+ * are exact, or round once to binary32 as the kernel does (README.md, Notation).
+ *
+ * It stands beside L1 and not for it: the conditions under which nothing overflows are those of
+ * bound.ts, whose guarded rows have no range here either (NaN).
+ */
+import type { Arithmetic } from './arithmetic.js';
+import type { BoundResult } from './bound.js';
+import { type HeadCache, oneQueryToken } from './cache.js';
+import { type ElementType, elementRound, f64Array } from './format.js';
+import { type DotModel, dotModel } from './mma.js';
+import { elementType, type Problem, queriesPerKvHead } from './problem.js';
+import { logSum, mergeSplits, mergeWarps, type Partial, quotient } from './scheduled/merge.js';
+import { scaledQuery } from './scheduled/scaled-query.js';
+import { dealParts, warpCount } from './scheduled/schedule.js';
+import { type Cores, scheduledScores } from './scheduled/scores.js';
+import { addPart, emptyWarp, type PartScratch, partScratch } from './scheduled/warp-sums.js';
+
+/** Rows that L1 guards have NaN. */
+export interface OutputRange {
+  readonly type: ElementType;
+  /** before the store, (requests, queryTokens, queryHeads, headSize) */
+  readonly low: Float64Array;
+  readonly high: Float64Array;
+  /** (requests, queryTokens, queryHeads) */
+  readonly lseLow: Float64Array;
+  readonly lseHigh: Float64Array;
+}
+
+const flushed = 2 ** -64;
+
+/** The tensor core that an arithmetic declares: exponents below its floor are those of mma.ts. */
+function coresOf({ fraction, fusedProducts }: Arithmetic, type: ElementType): Cores {
+  const like = fraction === 25 ? 'sm_90' : 'sm_80';
+  const of = (operands: 'f16' | 'bf16'): DotModel => {
+    return { ...dotModel(like, operands), fraction, fusedProducts };
+  };
+  return { codes: of('f16'), rows: of(type === 'bf16' ? 'bf16' : 'f16') };
+}
+
+/** One query row over its head; null if nothing is seen. */
+function rangeOfRow(
+  cores: Cores,
+  head: HeadCache,
+  scale: number,
+  q: Float64Array,
+  plan: { readonly warps: number; readonly splits: number },
+  scratch: PartScratch,
+): Partial {
+  const scores = scheduledScores(cores, head, scaledQuery(scale, q, head.type));
+  const partials = dealParts(head, plan.warps, plan.splits).map((warps) => {
+    const states = warps
+      .filter((parts) => parts.length > 0)
+      .map((parts) => {
+        const state = emptyWarp(head);
+        for (const part of parts) {
+          addPart(cores, head, state, part, scores.subarray(part.first, part.end), scratch);
+        }
+        return state;
+      });
+    return mergeWarps(states, head.headSize);
+  });
+  return partials.length === 1 ? partials[0] : mergeSplits(partials, head.headSize);
+}
+
+/**
+ * q: words, (requests, queryTokens, queryHeads, headSize); heads: (requests, kvHeads), the kernel's
+ * own cache; splits: what the kernel cut requests into; l1: the bound of the same call. null: the
+ * arithmetic declares no schedule for records of this size.
+ */
+export function boundL2(
+  p: Problem,
+  softmaxScale: number,
+  q: Uint16Array,
+  heads: readonly HeadCache[],
+  arithmetic: Arithmetic,
+  splits: number,
+  l1: BoundResult,
+): OutputRange | null {
+  const { schedule, operands } = arithmetic;
+  if (schedule === undefined || operands !== 'folded' || heads.length === 0) return null;
+  const warps = warpCount(schedule, heads[0].scheme, p.headSize);
+  if (warps === null) return null;
+  const type = elementType(p);
+  const flat = oneQueryToken(p, heads);
+  const { headSize } = p;
+  const queries = queriesPerKvHead(p);
+  const values = f64Array(q, undefined, type);
+  const cores = coresOf(arithmetic, type);
+  const scratch = partScratch();
+  const [rows, elements] = [l1.lse.length, l1.output.length];
+  const range = {
+    type,
+    low: new Float64Array(elements),
+    high: new Float64Array(elements),
+    lseLow: new Float64Array(rows),
+    lseHigh: new Float64Array(rows),
+  };
+  for (let row = 0; row < rows; row++) {
+    const head = flat.heads[Math.floor(row / queries)];
+    const from = row * headSize;
+    if (l1.guarded[row] !== 0) {
+      for (const x of [range.low, range.high]) x.fill(Number.NaN, from, from + headSize);
+      range.lseLow[row] = range.lseHigh[row] = Number.NaN;
+      continue;
+    }
+    if (head.tokens === 0) {
+      range.lseLow[row] = range.lseHigh[row] = Number.NEGATIVE_INFINITY;
+      continue;
+    }
+    const own = values.subarray(from, from + headSize);
+    const found = rangeOfRow(cores, head, softmaxScale, own, { warps, splits }, scratch);
+    for (let d = 0; d < headSize; d++) {
+      const { low, high } = quotient(found, d);
+      range.low[from + d] = low - flushed;
+      range.high[from + d] = high + flushed;
+    }
+    const { low, high } = logSum(found);
+    range.lseLow[row] = low - flushed;
+    range.lseHigh[row] = high + flushed;
+  }
+  return range;
+}
+
+/** Whether a stored value lies between the roundings of a range; NaN never does. */
+export function inRange({ type, low, high }: OutputRange, index: number, stored: number): boolean {
+  return stored >= elementRound(type, low[index]) && stored <= elementRound(type, high[index]);
+}
