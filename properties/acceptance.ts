@@ -10,7 +10,8 @@
 // number or the other infinity.
 
 import { admitsOutput, type BoundResult } from '../reference/bound.js';
-import { elementValues } from '../reference/format.js';
+import { inRange, type OutputRange } from '../reference/bound-l2.js';
+import { elementRound, elementValues } from '../reference/format.js';
 import { type Problem, queryRowCount } from '../reference/problem.js';
 import type { Verdict, Worst } from './property.js';
 import { rowIndex } from './rows.js';
@@ -118,6 +119,52 @@ export function accept(
   for (let row = 0; row < queryRowCount(problem); row++) rows += included(row) ? 1 : 0;
   const elements = rows * (lse.length === 0 ? headSize : headSize + 1);
   return { kind: 'accepted', elements, ratio: Math.max(o.ratio, l.ratio) };
+}
+
+/** Distance to the far end of a range, in which what lies outside of it is at least 1. */
+function rangeRatio(value: number, reference: number, low: number, high: number): number {
+  const reach = Math.max(Math.abs(low - reference), Math.abs(high - reference));
+  return ratioOf(false, value, reference, reach);
+}
+
+/**
+ * The same for the range of a kernel that declares its schedule. Guarded rows, which have none, are
+ * judged by their bound alone.
+ */
+export function acceptRange(
+  problem: Problem,
+  { output: exact, lse: exactLse, guarded }: BoundResult,
+  range: OutputRange,
+  output: Uint16Array,
+  lse: Float32Array,
+): Acceptance {
+  const { headSize } = problem;
+  const values = elementValues(range.type);
+  const ends = (i: number) =>
+    [range.low[i], range.high[i]].map((x) => elementRound(range.type, x)) as [number, number];
+  const o = largest(output.length, (i) => {
+    const value = values[output[i]];
+    if (guarded[Math.floor(i / headSize)] !== 0 || inRange(range, i, value)) return 0;
+    return rangeRatio(value, exact[i], ...ends(i));
+  });
+  const l = largest(lse.length, (row) => {
+    const [low, high] = [range.lseLow[row], range.lseHigh[row]];
+    if (guarded[row] !== 0 || (lse[row] >= low && lse[row] <= high)) return 0;
+    return rangeRatio(lse[row], exactLse[row], low, high);
+  });
+  const rejected = (tensor: 'output' | 'lse', index: number[], found: number[]): Acceptance => {
+    const [value, reference, ratio] = found;
+    const bound = Math.abs(value - reference) / ratio;
+    return { kind: 'rejected', tensor, worst: { tensor, index, value, reference, bound, ratio } };
+  };
+  if (o.ratio > 0) {
+    const index = [...rowIndex(problem, Math.floor(o.at / headSize)), o.at % headSize];
+    return rejected('output', index, [values[output[o.at]], exact[o.at], o.ratio]);
+  }
+  if (l.ratio > 0) {
+    return rejected('lse', [...rowIndex(problem, l.at)], [lse[l.at], exactLse[l.at], l.ratio]);
+  }
+  return { kind: 'accepted', elements: output.length + lse.length, ratio: 0 };
 }
 
 /** One sentence about a rejected element. */

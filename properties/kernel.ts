@@ -173,6 +173,8 @@ export interface Ran {
   readonly reports: readonly EmulatorReport[];
   /** Equal hashes: the same interleaving ran. Empty on a real device. */
   readonly scheduleHash: string;
+  /** What decode cut the tokens of a request into; absent: the kernel does not say. */
+  readonly splits?: number;
 }
 
 export type RunResult =

@@ -115,6 +115,21 @@ function tensorCore(sm: number): Pick<Arithmetic, 'fraction' | 'fusedProducts'> 
   return anyArithmetic;
 }
 
+/** The schedule of the newest architecture that is not newer than the device. */
+function schedule(value: unknown, path: string, sm: number): Pick<Arithmetic, 'schedule'> {
+  const declared = list(value, path, (x, at) => {
+    const s = fields(x, at);
+    const warps = list(s.warps, `${at}.warps`, (pair, place) => {
+      const [bytes, found, ...rest] = list(pair, place, count);
+      if (found === undefined || rest.length > 0) return fail(place, pair, '[bytes, warps]');
+      return [bytes, found] as const;
+    });
+    return { sm: count(s.sm, `${at}.sm`), warps };
+  });
+  const fitting = declared.filter((s) => s.sm <= sm).sort((a, b) => b.sm - a.sm);
+  return fitting.length === 0 ? {} : { schedule: { warps: fitting[0].warps } };
+}
+
 function arithmetic(value: unknown, sm: number): Arithmetic | null {
   if (value === null) return null;
   const path = 'arithmetic';
@@ -129,6 +144,7 @@ function arithmetic(value: unknown, sm: number): Arithmetic | null {
     ...(a.rescaleTokens === undefined
       ? {}
       : { rescaleTokens: count(a.rescaleTokens, `${path}.rescaleTokens`) }),
+    ...(a.schedule === undefined ? {} : schedule(a.schedule, `${path}.schedule`, sm)),
   };
 }
 

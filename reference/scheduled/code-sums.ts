@@ -92,7 +92,7 @@ function addKnown(
       addOpen(core, { ...c, base }, w, o, d);
       continue;
     }
-    const own = (ofB > e ? ofB : e) - fraction;
+    const own = Math.max(ofB, e) - fraction;
     const toUnits = power(-own);
     let sum = 0;
     for (let t = from; t < to; t++) sum += (codes[base + t * stride] * w.low[t] * toUnits) | 0;
