@@ -7,6 +7,7 @@ export default defineConfig({
     include: ['reference/**/*.test.ts', 'properties/**/*.test.ts', 'fuzz/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     // Rules report every place that breaks them.
     chaiConfig: { truncateThreshold: 4000 },
   },

@@ -16,8 +16,8 @@ export const errorBound: Property = {
     'Every element of output and lse is within the proven error bound of float64 attention over ' +
     "the kernel's own cache, and where a schedule is declared within what that leaves open.",
   blind:
-    'Errors of the cache itself (exact-codes), and errors below the bound: without a schedule one ' +
-    'token among thousands of equal ones (needle), one swapped pair of similar rows.',
+    'Errors of the cache itself (exact-codes), and errors below the bound: without a schedule ' +
+    'one token among thousands of equal ones (needle), one swapped pair of similar rows.',
 
   judge(judgement: Judgement): Verdict {
     const reference = judgement.reference();

@@ -1,8 +1,8 @@
 /**
  * L2: where every element of output and lse of a kernel may lie that declares its schedule
- * (scheduled/schedule.ts). Nothing is estimated: the row is computed as the kernel computes it, step
- * by step in binary32, binary16 and the tensor core's sums (mma.ts), with intervals in place of the
- * exponentials. What is open, and what becomes of it:
+ * (scheduled/schedule.ts). Nothing is estimated: the row is computed as the kernel computes it,
+ * step by step in binary32, binary16 and the tensor core's sums (mma.ts), with intervals in place
+ * of the exponentials. What is open, and what becomes of it:
  *
  *   exponential  ex2 may be any binary32 within ex2Error of 2^x. Scores have none before them, so
  *                they, their maxima and the arguments of all exponentials are known bit for bit

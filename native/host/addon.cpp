@@ -133,6 +133,7 @@ Napi::Value outcome_value(Napi::Env env, const RunOutcome& outcome) {
     object.Set("vValues", typed_array<uint16_t>(env, outcome.v_values));
   }
   object.Set("scheduleHash", hex16(outcome.schedule_hash));
+  object.Set("splits", outcome.splits);
   if (outcome.timed) object.Set("decodeSeconds", outcome.decode_seconds);
   return object;
 }

@@ -264,6 +264,7 @@ Answer run_stages(const Library& library, const Problem& problem, const Inputs& 
   const kvp_problem view = problem.view();
   kvp_sizes sizes{};
   Answer answer = ask_sizes(library, view, &sizes);
+  outcome->splits = sizes.splits;
   if (answer.ok()) answer = allocate(library, problem, sizes, inputs, options, buffers);
   if (!answer.ok()) return answer;
   buffers->cache.forbid(spare_pages(problem, sizes, inputs.page_table));

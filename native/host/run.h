@@ -60,6 +60,7 @@ struct RunOutcome {
   std::vector<Violation> violations;
   std::vector<Report> reports;  // emulated kernels only, also after a failure
   uint64_t schedule_hash = 0;
+  uint32_t splits = 0;  // that decode used
   // Of all decodes: CPU time of this thread for an emulated kernel, else the clock on the wall.
   double decode_seconds = 0;
   bool timed = false;

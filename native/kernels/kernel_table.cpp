@@ -3,6 +3,7 @@
 #include "decode_arguments.h"
 #include "platform.h"
 #include "problem_checks.h"
+#include "ring.h"
 
 namespace kvproof {
 
@@ -132,7 +133,12 @@ static kvp_status decode(const kvp_problem* problem, const kvp_buffers* buffers,
 }
 
 // properties/kernel.ts, Capabilities, without what depends on the device. sumLanes: a query's sum
-// is shared by eight lanes.
+// is shared by eight lanes. schedule: warps of a block for parts of so many bytes (ring.h), in the
+// order of reference/scheduled/schedule.ts.
+static_assert(AsyncRing<1>::warps_for(8192) == 4 && AsyncRing<1>::warps_for(16384) == 2 &&
+              AsyncRing<1>::warps_for(32768) == 1);
+static_assert(BulkRing<1>::warps_for(8192) == 4 && BulkRing<1>::warps_for(16384) == 3 &&
+              BulkRing<1>::warps_for(32768) == 3);
 static const char capabilities[] =
     "{\"name\":\"kvproof\",\"formats\":["
     "{\"format\":\"bitdecoding\",\"kAxis\":[\"channel\",\"token\"],\"bits\":[8,4,2],"
@@ -143,7 +149,9 @@ static const char capabilities[] =
     "\"groups\":[128],\"headSizes\":[64,128,256],\"types\":[\"fp16\",\"bf16\"]}],"
     "\"layout\":\"record128\",\"tokensMax\":16777216,\"headsPerKvMax\":64,\"queryTokensMax\":8,"
     "\"paged\":true,\"append\":true,\"dequantize\":true,\"strided\":true,"
-    "\"arithmetic\":{\"operands\":\"folded\",\"sumLanes\":8},"
+    "\"arithmetic\":{\"operands\":\"folded\",\"sumLanes\":8,\"schedule\":["
+    "{\"sm\":80,\"warps\":[[8192,4],[16384,2],[32768,1]]},"
+    "{\"sm\":90,\"warps\":[[8192,4],[32768,3]]}]},"
     "\"tiles\":[8,16,32,64,128,1024],\"deterministic\":true,\"batchInvariant\":true}";
 
 }  // namespace kvproof

@@ -4,7 +4,8 @@
  *
  *   fp16  scaled up until its largest element reaches 2^14, never down
  *   bf16  the largest element in [2^14, 2^15), as long as it is at least 2^-112
- * top is the exponent of the largest q^, 14 or 15, also where q is 0. k2 = RN32(scale RN32(log2 e)).
+ * top is the exponent of the largest q^, 14 or 15, also where q is 0.
+ * k2 = RN32(scale RN32(log2 e)).
  */
 import { type ElementType, exponentOf, f16Round } from '../format.js';
 import { power } from './code-chain.js';
