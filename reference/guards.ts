@@ -1,8 +1,8 @@
 /**
  * Guards: where the derivation of bound.ts holds. Operands are finite, scales are not negative, no
- * sum in f32 overflows. A query token sees a prefix of its request (cache.ts, headPrefix), and what
- * is behind that guards nothing, whatever it holds: a kernel that reads it with a weight of 0 has to
- * see to it that 0 times NaN is 0.
+ * sum in f32 overflows. A query token sees a prefix of its request (cache.ts, headPrefix), and
+ * what is behind that guards nothing, whatever it holds: a kernel that reads it with a weight of 0
+ * has to see to it that 0 times NaN is 0.
  */
 import { type KnownArithmetic, u16 } from './arithmetic.js';
 import type { HeadCache } from './cache.js';
