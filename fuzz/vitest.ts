@@ -25,6 +25,8 @@ export interface SuiteOptions {
   /** Generated cases; default 100 for a URI, 20 for an object. */
   readonly runs?: number;
   readonly seed?: number;
+  /** A URI: also stored cases and slices of a real cache, before the generated ones; default true. */
+  readonly corpus?: boolean;
   /** Names of properties; default all. */
   readonly properties?: readonly string[];
   /** Emulated kernels: every access is checked. */
@@ -69,7 +71,7 @@ function describeUri(uri: string, chosen: readonly Property[], options: SuiteOpt
         checked: options.checked ?? false,
         seed: (options.seed ?? 1) as Seed,
         budget: { generated: options.runs ?? 100, seconds: null },
-        corpus: true,
+        corpus: options.corpus ?? true,
         workers: options.workers ?? 2,
         workdir: opened.workdir,
         findings: options.findings ?? 'corpus/findings',

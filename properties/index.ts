@@ -132,3 +132,4 @@ export type {
   Worst,
 } from './property.js';
 export { DISTRIBUTIONS, type Distribution, decodeF16, encodeF16, type Recipe } from './recipe.js';
+export { ReferenceKernel } from './reference-kernel.js';

@@ -1,18 +1,13 @@
 // verify - the gate: what failed before, the real cache, then generated cases, within a time or a
 // number of cases. See fuzz/campaign/campaign.ts for what runs and README.md for the exit codes.
 
-import { properties } from '../../properties/index.js';
 import { type Campaign, type CampaignOptions, runCampaign } from '../campaign/campaign.js';
-import { RUN, RUN_STATEMENT } from '../campaign/outcome.js';
+import { RUN } from '../campaign/outcome.js';
 import type { Plan } from '../campaign/plan.js';
 import { type Tally, tally } from '../campaign/tally.js';
-import { annotations } from '../report/annotation.js';
-import { verifyJson } from '../report/json.js';
-import { junitXml } from '../report/junit.js';
 import { Progress } from '../report/progress.js';
-import { sarifJson } from '../report/sarif.js';
 import { campaignReport, startLines } from '../report/terminal.js';
-import { print, tell, writeReport } from '../report/writer.js';
+import { print, tell } from '../report/writer.js';
 import {
   commandLine,
   parseCount,
@@ -20,12 +15,12 @@ import {
   propertiesFrom,
   propertyNames,
   replayCommand,
-  reportPath,
   seedFrom,
   workdirFrom,
   workersFrom,
 } from './arguments.js';
 import { interruptSignal } from './interrupt.js';
+import { VerifyReports } from './verify-reports.js';
 
 export interface VerifyFlags {
   kernel?: string;
@@ -47,6 +42,7 @@ export interface VerifyFlags {
 }
 
 export async function verify(flags: VerifyFlags, version: string): Promise<number> {
+  const reports = new VerifyReports(flags, version);
   const options = optionsFrom(flags);
   const names = [RUN, ...(options.properties ?? propertyNames(flags.twin))];
   print(`seed ${options.seed}`);
@@ -73,20 +69,17 @@ export async function verify(flags: VerifyFlags, version: string): Promise<numbe
   progress.end();
   if (result.kind === 'error') {
     tell(`kvproof verify: ${result.message}`);
+    reports.fail(result.message);
     return result.exitCode;
   }
   const sums = tally(result.pool.records, names);
   const exitCode = exitCodeOf(result, sums);
   print('', ...campaignReport(result, sums));
-  if (process.env.GITHUB_ACTIONS === 'true') print(...annotations(result.findings));
-  return writeReports(flags, result, sums, exitCode, version);
+  return reports.write(result, sums, exitCode);
 }
 
 function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
   const seconds = parseSeconds('--time', flags.time ?? '60s');
-  reportPath('--json', flags.json);
-  reportPath('--junit', flags.junit);
-  reportPath('--sarif', flags.sarif);
   return {
     kernel: flags.kernel ?? null,
     checked: flags.checked,
@@ -126,27 +119,4 @@ function tellOrphans({ workdir }: Pick<CampaignOptions, 'workdir'>): void {
   for (const path of workdir.orphans()) {
     tell(`an earlier run was cut off in this case: ${commandLine('replay', path)}`);
   }
-}
-
-function writeReports(
-  flags: VerifyFlags,
-  campaign: Campaign,
-  sums: Tally,
-  exitCode: number,
-  version: string,
-): number {
-  const rules = [{ name: RUN, statement: RUN_STATEMENT }, ...properties];
-  const reports: [string, string | undefined, () => string][] = [
-    ['--json', flags.json, () => verifyJson(campaign, sums, exitCode)],
-    ['--junit', flags.junit, () => junitXml(campaign, sums)],
-    ['--sarif', flags.sarif, () => sarifJson(campaign, rules, version)],
-  ];
-  let code = exitCode;
-  for (const [option, path, text] of reports) {
-    const trouble = path === undefined ? null : writeReport(option, path, text());
-    if (trouble === null) continue;
-    tell(`kvproof verify: ${trouble}`);
-    if (code === 0) code = 3;
-  }
-  return code;
 }

@@ -1,6 +1,7 @@
 // junit.ts - a run as a JUnit file: one test case for each property. A property that judged nothing
-// is "skipped", never passed, and a run in which no case ran has an error, so that a gate which
-// reads only this file does not see green.
+// is "skipped", never passed. A run in which no case ran, that was interrupted or lost its kernel has
+// an error, and so has the file that stands there until the run has ended: a gate which reads only
+// this file never sees green after a crash.
 
 import type { Campaign } from '../campaign/campaign.js';
 import type { Tally } from '../campaign/tally.js';
@@ -23,22 +24,35 @@ export function junitXml(campaign: Campaign, tally: Tally): string {
   const troubles = pool.broken.map(({ message }) => message);
   if (tally.cases === 0) troubles.push('no case ran');
   if (pool.loss !== null) troubles.push(pool.loss.message);
-  const errors = troubles.map(
-    (message) =>
-      `    <testcase classname="${escaped(kernel)}" name="campaign">` +
-      `<error message="${escaped(message)}"/></testcase>`,
-  );
+  if (pool.stopped === 'interrupt') troubles.push('interrupted');
+  const errors = troubles.map((message) => errorCase(kernel, message));
   const red = findings.filter(({ isNew }) => isNew).length;
   const skipped = tally.properties.filter((row) => row.cases === 0).length;
   const counts =
     `tests="${cases.length + errors.length}" failures="${red}" errors="${errors.length}" ` +
     `skipped="${skipped}" time="${(campaign.elapsedMs / 1000).toFixed(3)}"`;
+  return suites(kernel, counts, [...cases, ...errors]);
+}
+
+/** Of a run that says nothing: one error. */
+export function junitError(kernel: string, message: string): string {
+  const counts = 'tests="1" failures="0" errors="1" skipped="0" time="0"';
+  return suites(kernel, counts, [errorCase(kernel, message)]);
+}
+
+function errorCase(kernel: string, message: string): string {
+  return (
+    `    <testcase classname="${escaped(kernel)}" name="campaign">` +
+    `<error message="${escaped(message)}"/></testcase>`
+  );
+}
+
+function suites(kernel: string, counts: string, cases: readonly string[]): string {
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites name="kvproof" ${counts}>`,
     `  <testsuite name="${escaped(kernel)}" ${counts}>`,
     ...cases,
-    ...errors,
     '  </testsuite>',
     '</testsuites>',
     '',

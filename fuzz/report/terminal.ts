@@ -104,23 +104,24 @@ function closing(campaign: Campaign, tally: Tally): string[] {
     interrupt: [`interrupted: planned ${planned} cases, ran ${ran}`],
     loss: [`the kernel could not be opened any more after ${ran} of ${planned} cases`],
   };
-  return [amount, ...closest, ...cut[pool.stopped], verdictLine(findings, tally, campaign)];
+  const { text, isGreen } = verdictText(findings, tally, campaign);
+  const verdict = pc.bold(text);
+  return [amount, ...closest, ...cut[pool.stopped], isGreen ? pc.green(verdict) : pc.red(verdict)];
 }
 
-function verdictLine(
+export function verdictText(
   findings: readonly ReportedFinding[],
   tally: Tally,
-  { pool }: Campaign,
-): string {
+  { pool }: Pick<Campaign, 'pool'>,
+): { text: string; isGreen: boolean } {
   const red = findings.filter(({ isNew }) => isNew).length;
   const known = findings.length - red;
   const apart = known === 0 ? '' : `, ${known} known from the baseline`;
-  if (red > 0) return pc.red(pc.bold(`${count(red, 'finding')}${apart}`));
-  if (tally.cases === 0) return pc.red(pc.bold('no case ran, which is not a pass'));
-  if (pool.broken.length > 0 || pool.stopped === 'loss' || pool.stopped === 'interrupt') {
-    return pc.red(pc.bold(`the run is incomplete${apart}`));
-  }
-  return pc.green(pc.bold(`nothing found${apart}`));
+  const isCut = pool.broken.length > 0 || pool.stopped === 'loss' || pool.stopped === 'interrupt';
+  if (red > 0) return { text: `${count(red, 'finding')}${apart}`, isGreen: false };
+  if (tally.cases === 0) return { text: 'no case ran, which is not a pass', isGreen: false };
+  if (isCut) return { text: `the run is incomplete${apart}`, isGreen: false };
+  return { text: `nothing found${apart}`, isGreen: true };
 }
 
 /** 1234567 as 1,234,567, whatever the locale. */

@@ -17,9 +17,7 @@ import { vllmInt8 } from './vllm-int8.js';
 
 export type {
   Codes,
-  FormatDefinition,
   FormatSpec,
-  FormatStatement,
   HeadTensor,
   Packed,
   Place,
