@@ -1,5 +1,5 @@
-// The contributor's one command (npm test, npm run check): format, lint, types, build, unit tests (tidy among them), native
-// tests, smoke campaign. Every step runs even when an earlier one failed, except that nothing runs after a failed build.
+// The contributor's one command (npm test, npm run check): format, lint, types, build, package, unit tests (tidy among them),
+// native tests, smoke campaign. Every step runs even when an earlier one failed, except that nothing runs after a failed build.
 // Ends with one line, `N passed, N failed, N skipped`, that counts single tests where a step has them and the step itself
 // where it has none. `--only NAME` runs one step.
 import { spawnSync } from 'node:child_process';
@@ -90,6 +90,7 @@ const steps = [
     run: () => single(run('npm', 'run', '--silent', 'build', '--', '--strict')),
     needed: true,
   },
+  { name: 'package', run: () => single(run('npm', 'run', '--silent', 'check:package')) },
   { name: 'unit', run: unitTests },
   { name: 'native', run: nativeTests },
   {

@@ -7,7 +7,8 @@ import { unreachedCells } from '../campaign/campaign-status.js';
 import { readCaseFile } from '../campaign/case-file.js';
 import { type ReadCampaign, readCampaign } from '../campaign/read-campaign.js';
 import { exportCases } from '../report/campaign-export.js';
-import { campaignPage } from '../report/campaign-page.js';
+import { campaignMarkdown } from '../report/campaign-markdown.js';
+import { type CampaignPage, campaignPage } from '../report/campaign-page.js';
 import { count } from '../report/failure.js';
 import { print, tell, writeReport } from '../report/writer.js';
 import { reportPath, UsageError } from './arguments.js';
@@ -15,14 +16,15 @@ import { statusOf } from './status.js';
 
 export interface ReportFlags {
   html?: string;
+  markdown?: string;
   parquet?: string;
   csv?: string;
   sql?: string;
 }
 
 export async function report(folder: string, flags: ReportFlags): Promise<number> {
-  const { parquet, csv, sql } = flags;
-  for (const option of ['html', 'parquet', 'csv'] as const) {
+  const { markdown, parquet, csv, sql } = flags;
+  for (const option of ['html', 'markdown', 'parquet', 'csv'] as const) {
     reportPath(`--${option}`, flags[option]);
   }
   const read = readCampaign(folder);
@@ -30,8 +32,13 @@ export async function report(folder: string, flags: ReportFlags): Promise<number
   for (const problem of read.problems) tell(`kvproof report: ${problem}`);
   const isTable = parquet !== undefined || csv !== undefined || sql !== undefined;
   const html = flags.html ?? (isTable ? null : join(folder, 'report.html'));
+  const data = pageOf(read);
+  if (markdown !== undefined) {
+    const trouble = writeReport('--markdown', markdown, campaignMarkdown(data));
+    if (trouble !== null) return refuse(trouble);
+  }
   if (html !== null) {
-    const trouble = writeReport('--html', html, await pageOf(read));
+    const trouble = writeReport('--html', html, await campaignPage(data));
     if (trouble !== null) return refuse(trouble);
     print(`report in ${html}`);
   }
@@ -49,7 +56,7 @@ function refuse(message: string): number {
   return 3;
 }
 
-async function pageOf(read: ReadCampaign): Promise<string> {
+function pageOf(read: ReadCampaign): CampaignPage {
   const { folder, manifest, statistics, problems } = read;
   const smallest = new Map(
     [...statistics.findings.values()].flatMap(({ file }) => {
@@ -63,5 +70,5 @@ async function pageOf(read: ReadCampaign): Promise<string> {
     manifest.kernels.map((kernel) => [kernel.name, unreachedCells(kernel, statistics)] as const),
   );
   const status = statusOf(read);
-  return campaignPage({ manifest, status, statistics, smallest, unreached, problems });
+  return { manifest, status, statistics, smallest, unreached, problems };
 }

@@ -7,6 +7,7 @@ export const reportVerb: DefineVerb = (program, { settle }) => {
     .command('report <dir>')
     .description('a campaign as one HTML file; its cases as Parquet or CSV, or queried by SQL')
     .option('--html <file>', 'the page (default: DIR/report.html, unless another is asked for)')
+    .option('--markdown <file>', 'the same in short, as the text of an issue')
     .option('--parquet <file>', 'a row for each case (needs @duckdb/node-api)')
     .option('--csv <file>', 'the same as CSV')
     .option('--sql <query>', 'a query over the table "cases", answered in lines of JSON')

@@ -72,7 +72,7 @@ const STYLE = `
   --amber: #8a5300; --paper: #fff; --band: #f6f7f9; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem; max-width: 66rem; color: var(--ink);
-  background: var(--paper); font: 15px/1.5 system-ui, sans-serif; }
+  background: var(--paper); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
 .soft { color: var(--soft); } .number { text-align: right; font-variant-numeric: tabular-nums; }
 .verdict { padding: .7rem 1rem; border-radius: .4rem; font-weight: 600; margin: 1rem 0;
@@ -85,7 +85,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2r
   grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); }
 figure { margin: 0; } svg { max-width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: .85rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { text-align: left; white-space: nowrap; }
@@ -93,7 +93,7 @@ th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid #0072b2; }
 th[aria-sort="ascending"] button::after { content: " \\2191"; }
 th[aria-sort="descending"] button::after { content: " \\2193"; }
-code, pre { font: .85rem/1.45 ui-monospace, monospace; }
+code, pre { font: .85rem/1.45 ui-monospace, monospace; overflow-wrap: anywhere; }
 pre { background: var(--band); padding: .6rem; border-radius: .3rem; margin: .3rem 0;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 .finding { border: 1px solid var(--line); border-radius: .4rem; padding: .7rem 1rem;

@@ -7,6 +7,7 @@ import type { ReportedFinding } from '../campaign/reported-finding.js';
 import type { Tally } from '../campaign/tally.js';
 import { caseText } from './failure.js';
 import { localPath } from './local-path.js';
+import { code, escaped } from './markdown.js';
 import { grouped, verdictText } from './terminal.js';
 
 export function jobSummary(campaign: Campaign, tally: Tally, exitCode: number): string {
@@ -41,14 +42,4 @@ function findingTable(findings: readonly ReportedFinding[]): string[] {
     return `| ${isNew ? '**new**' : 'known'} | ${what} | ${how} |`;
   });
   return ['| | finding | smallest case |', '|---|---|---|', ...rows];
-}
-
-/** In a table a pipe ends a cell and a line break a row; HTML and Markdown are told from text. */
-function escaped(text: string): string {
-  const flat = text.replace(/\s+/g, ' ');
-  return flat.replace(/[&<>"'`|*_[\]\\~#]/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-function code(text: string): string {
-  return `<code>${escaped(text)}</code>`;
 }
