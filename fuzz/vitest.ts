@@ -25,7 +25,7 @@ export interface SuiteOptions {
   /** Generated cases; default 100 for a URI, 20 for an object. */
   readonly runs?: number;
   readonly seed?: number;
-  /** A URI: also stored cases and slices of a real cache, before the generated ones; default true. */
+  /** A URI: stored cases and slices of a real cache come first; default true. */
   readonly corpus?: boolean;
   /** Names of properties; default all. */
   readonly properties?: readonly string[];

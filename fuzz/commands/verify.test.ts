@@ -1,5 +1,5 @@
-// `kvproof verify` as a gate sees it: exit codes and files. The wrong kernel is a mutant whose fault
-// the emulator names by its line: half a warp takes part in a shuffle of the whole one.
+// `kvproof verify` as a gate sees it: exit codes and files. The wrong kernel is a mutant whose
+// fault the emulator names by its line: half a warp takes part in a shuffle of the whole one.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// campaign-markdown.ts - a campaign as the text of an issue: verdict, sums, and for each finding what
-// somebody else needs to see it again. Known findings are counted and not told again.
+// campaign-markdown.ts - a campaign as the text of an issue: verdict, sums, and for each finding
+// what somebody else needs to see it again. Known findings are counted and not told again.
 
 import type { FindingStatus } from '../campaign/campaign-status.js';
 import type { CampaignPage } from './campaign-page.js';
@@ -16,14 +16,15 @@ export function campaignMarkdown({ manifest, status, smallest }: CampaignPage): 
     const names = [...new Set(devices.map(({ name }) => name))].join(', ');
     return `${code(kernel)} on ${escaped(names === '' ? 'no device' : names)}`;
   });
+  const risk = escaped(riskText(residualRisk.finding));
   return [
     `### kvproof campaign: ${verdict(red.length, cases)}`,
     '',
     `${kernels.join('; ')}: ${grouped(cases)} cases, ${grouped(elements)} elements, ` +
-      `${duration(activeMs)}. Seed ${code(String(manifest.seed))}, shard ${escaped(manifest.shard)}, ` +
-      `commit ${code(manifest.commit.slice(0, 12))}.`,
+      `${duration(activeMs)}. Seed ${code(String(manifest.seed))}, ` +
+      `shard ${escaped(manifest.shard)}, commit ${code(manifest.commit.slice(0, 12))}.`,
     '',
-    `The next case shows a new failure with probability ${escaped(riskText(residualRisk.finding))}.`,
+    `The next case shows a new failure with probability ${risk}.`,
     ...(known === 0 ? [] : ['', `${count(known, 'finding')} known before.`]),
     ...(broken === 0 ? [] : ['', `${count(broken, 'case')} could not be judged.`]),
     ...red.flatMap((finding) => findingSection(finding, smallest)),
