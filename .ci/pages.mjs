@@ -1,8 +1,6 @@
-// `npm run docs`: README and every other page of Markdown as HTML pages under build/pages (or `--out DIR`), with the API
-// reference in api/ (`--no-api` leaves it out). No page asks for anything from outside: the style is inside, scripts are
-// forbidden but for the one that sorts tables (fuzz/report/html.ts), and links between documents lead to pages. Raw HTML in
-// Markdown is shown as text.
-import { execFileSync } from 'node:child_process';
+// `npm run docs`: README and every other page of Markdown as HTML pages under build/pages (or `--out DIR`); typedoc adds the
+// API reference. No page asks for anything from outside: the style is inside, scripts are forbidden but for the one that
+// sorts tables (fuzz/report/html.ts), and links between documents lead to pages. Raw HTML in Markdown is shown as text.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -90,10 +88,3 @@ for (const path of all) {
   writeFileSync(file, render(path));
 }
 console.log(`${all.length} pages in ${relative(root, out)}`);
-if (!process.argv.includes('--no-api')) {
-  const typedoc = join(root, 'node_modules/typedoc/bin/typedoc');
-  execFileSync(process.execPath, [typedoc, '--out', join(out, 'api')], {
-    cwd: root,
-    stdio: 'inherit',
-  });
-}

@@ -1,6 +1,6 @@
 // catalogue.ts - the pages fuzz/docs/properties.md and fuzz/docs/formats.md, made of what the
-// sources say: the statement and the blind spot of each property, the spec of each cache format. Written
-// by hand they would drift; catalogue.test.ts requires that the stored pages are these.
+// sources say: the statement and the blind spot of each property, the spec of each cache format.
+// Written by hand they would drift; catalogue.test.ts requires that the stored pages are these.
 
 import type { Property } from '../../properties/index.js';
 import type { CacheFormat } from '../../reference/index.js';

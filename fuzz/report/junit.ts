@@ -1,7 +1,7 @@
 // junit.ts - a run as a JUnit file: one test case for each property. A property that judged nothing
 // is "skipped", never passed. A run in which no case ran, that was interrupted or lost its kernel
-// has an error, and so has the file that stands there until the run has ended: a gate which reads only
-// this file never sees green after a crash.
+// has an error, and so has the file that stands there until the run has ended: a gate which reads
+// only this file never sees green after a crash.
 
 import type { Campaign } from '../campaign/campaign.js';
 import type { Tally } from '../campaign/tally.js';

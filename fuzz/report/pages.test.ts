@@ -132,7 +132,7 @@ describe.skipIf(browser === undefined)('pages in a browser', () => {
 
   it('the documents', async () => {
     const folder = join(work, 'documents');
-    node('.ci/pages.mjs', '--no-api', '--out', folder);
+    node('.ci/pages.mjs', '--out', folder);
     const files = htmlFiles(folder);
     expect(files.length).toBeGreaterThan(20);
     const found: string[] = [];
