@@ -1,5 +1,7 @@
 // bench harness: the rows that the command line's contract names, a row that is measured, and a
 // child that dies. How fast anything is, no test can say.
+
+import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { harnessPlans, measureRow } from './harness.js';
 
@@ -12,6 +14,13 @@ describe('bench harness', () => {
     );
     expect(names(false)).not.toContain('cuda.cases/s');
     expect(names(true)).toContain('cuda.cases/s');
+  });
+
+  it('measures one process and as many as there are cores by the same clock', () => {
+    const cores = availableParallelism();
+    const plans = harnessPlans(false).filter(({ what }) => what.startsWith('sim.wall.'));
+    expect(plans.map(({ processes }) => processes)).toEqual([...new Set([1, cores])]);
+    expect(new Set(plans.map(({ task }) => JSON.stringify(task))).size).toBe(1);
   });
 
   it('measures the emulated kernel, and refuses what is no kernel library', async () => {

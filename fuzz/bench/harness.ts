@@ -1,7 +1,12 @@
 // harness.ts - the toolkit's own speed, row by row: a child for each row (harness-worker.ts), with
 // a deadline. A row that cannot be measured here says why and is not a row.
+//
+// The emulated device of a library takes one launch at a time, so a campaign uses the cores of a
+// machine through processes. What that is worth is measured as one: as many children as there are
+// cores, all at once and by the clock on the wall, beside one child alone by the same clock.
 
 import { fork } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { HarnessAnswer, HarnessTask } from './harness-worker.js';
 
@@ -15,6 +20,8 @@ export interface HarnessPlan {
   readonly what: string;
   readonly unit: string;
   readonly task: HarnessTask;
+  /** Children that run the task at once; the row is their sum. 1 unless given. */
+  readonly processes?: number;
 }
 
 const WORKER = fileURLToPath(new URL('./harness-worker.js', import.meta.url));
@@ -29,13 +36,28 @@ export function harnessPlans(gpu: boolean): HarnessPlan[] {
     kernel('sim.cases/s', 'sim:sm_90'),
     kernel('sim.checked.cases/s', 'sim:sm_90', true),
     kernel('sim.sm_80.cases/s', 'sim:sm_80'),
+    ...[...new Set([1, availableParallelism()])].map((processes): HarnessPlan => {
+      const task = { kind: 'kernel', uri: 'sim:sm_90', checked: false, wall: true } as const;
+      return { what: `sim.wall.x${processes}.cases/s`, unit: 'cases/s', task, processes };
+    }),
     { what: 'reference.attention.MMAC/s', unit: 'MMAC/s', task: { kind: 'attention' } },
     { what: 'reference.MMAC/s', unit: 'MMAC/s', task: { kind: 'bound' } },
     ...(gpu ? [kernel('cuda.cases/s', 'cuda:0')] : []),
   ];
 }
 
-/** Measures one row in a child. */
+/** Measures one row; an error of any child is the row's. */
+export async function measurePlan({ task, processes = 1 }: HarnessPlan): Promise<HarnessAnswer> {
+  const answers = await Promise.all(Array.from({ length: processes }, () => measureRow(task)));
+  let sum = 0;
+  for (const answer of answers) {
+    if (answer.kind === 'error') return answer;
+    sum += answer.value;
+  }
+  return { kind: 'value', value: sum };
+}
+
+/** Measures a task in a child. */
 export function measureRow(task: HarnessTask, worker = WORKER): Promise<HarnessAnswer> {
   return new Promise((resolve) => {
     const child = fork(worker, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });

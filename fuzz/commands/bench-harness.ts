@@ -1,7 +1,7 @@
 // bench harness - the toolkit's own speed as a table, and as kvproof.bench-harness/1 with --json.
 
 import { writeFileSync } from 'node:fs';
-import { type HarnessRow, harnessPlans, measureRow } from '../bench/harness.js';
+import { type HarnessRow, harnessPlans, measurePlan } from '../bench/harness.js';
 import { headCommit } from '../campaign/package-root.js';
 import { WorkerProcess } from '../campaign/worker-process.js';
 import { print, tell } from '../report/writer.js';
@@ -21,8 +21,9 @@ export async function benchHarness(flags: { json?: string }): Promise<number> {
   const gpu = await open('cuda:0');
   if (gpu.kind === 'open') await gpu.worker.kill();
   const rows: HarnessRow[] = [];
-  for (const { what, unit, task } of harnessPlans(gpu.kind === 'open')) {
-    const answer = await measureRow(task);
+  for (const plan of harnessPlans(gpu.kind === 'open')) {
+    const { what, unit } = plan;
+    const answer = await measurePlan(plan);
     if (answer.kind === 'error') {
       tell(`kvproof bench harness: ${what}: ${answer.message}`);
       return answer.exitCode;

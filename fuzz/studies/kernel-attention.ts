@@ -1,12 +1,12 @@
 // kernel-attention.ts - the attention of the scored tokens through a kernel, so that the perplexity
 // of a kernel is measured and not only that of a format.
 //
-// Scored token i is a query over its prefixTokens + i + 1 tokens: the kernel makes the cache of
-// that length itself, whole records packed and the rest in its window. A cache made at once has the
-// bits of one that grew by appending (that equality is a property of its own), so this is decoding
-// as in serving; what it costs more is quantising the prefix again for every call. Where a kernel
-// takes several query tokens, neighbours that see the same whole records go into one call; calls of
-// real devices are joined to batches, because a launch costs more than a request there.
+// Scored token i is a query over its prefixTokens + i + 1 tokens, as in serving: the kernel
+// quantises the prefix and the scored tokens are appended to its cache one a step, until they fill
+// records that it packs; a kernel without append makes the cache of that length at once. Every call
+// starts from the prefix again, because a run of the interface keeps no cache. Where a kernel takes
+// several query tokens, neighbours that see the same whole records go into one call; calls of real
+// devices are joined to batches, because a launch costs more than a request there.
 //
 // Runs in a worker process only: a kernel can hang or end its process.
 
@@ -54,7 +54,15 @@ export function unsupportedReason(
   return kernel.supports(caseOf(config, [prefixTokens + scoredTokens]));
 }
 
-function caseOf({ kAxis, group, kBits }: CacheConfig, tokens: number[], queryTokens = 1): Case {
+/** A scheme that no kernel knows comes back from `supports` as a sentence. */
+function schemeOf({ kAxis, group, kBits }: CacheConfig): Case['scheme'] {
+  // Values that are kept have no groups and no axis: the format has one spelling.
+  if (kBits === 16) return { format: 'fp16', kAxis: 'channel', bits: 16, group: 128 };
+  return { format: 'bitdecoding', kAxis, bits: kBits, group } as Case['scheme'];
+}
+
+/** appended: tokens of each request that come one a step, the last ones. */
+function caseOf(config: CacheConfig, tokens: number[], queryTokens = 1, appended = 0): Case {
   return {
     schema: CASE_SCHEMA,
     problem: {
@@ -64,10 +72,9 @@ function caseOf({ kAxis, group, kBits }: CacheConfig, tokens: number[], queryTok
       headSize: MODEL.headSize,
       ...(queryTokens === 1 ? {} : { queryTokens }),
     },
-    // A scheme that the kernel does not know comes back from `supports` as a sentence.
-    scheme: { format: 'bitdecoding', kAxis, bits: kBits, group } as Case['scheme'],
+    scheme: schemeOf(config),
     tensors: { q: GIVEN, k: GIVEN, v: GIVEN },
-    options: { softmaxScale: SOFTMAX_SCALE, splits: 0 },
+    options: { softmaxScale: SOFTMAX_SCALE, splits: 0, ...(appended === 0 ? {} : { appended }) },
   };
 }
 
@@ -114,7 +121,10 @@ export class KernelAttention implements CacheAttention {
     vAll: Uint16Array,
   ): Uint16Array {
     const inputs = { q, k: firstRows(kAll, tokens), v: firstRows(vAll, tokens) };
-    const c = caseOf(this.config, tokens, queryTokens);
+    // Of the longest request; of the others the last tokens of the prefix are appended as well.
+    const scored = Math.max(...tokens) - this.protocol.prefixTokens;
+    const appended = this.kernel.capabilities.append === true ? scored : 0;
+    const c = caseOf(this.config, tokens, queryTokens, appended);
     const ran = this.kernel.run(c, inputs, { poison: POISON });
     if (ran.kind !== 'ran') {
       throw new KernelFailure(`${this.kernel.uri}: ${ran.reason}`, ran.kind === 'device-error');

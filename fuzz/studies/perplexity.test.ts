@@ -149,6 +149,33 @@ describe('one window through a cache', () => {
     );
   });
 
+  it('appends the scored tokens to the cache where the kernel can', () => {
+    const appended = (append: boolean) => {
+      const seen: (number | undefined)[] = [];
+      const kernel = new ReferenceKernel();
+      Object.defineProperty(kernel, 'capabilities', { value: { ...kernel.capabilities, append } });
+      const run = kernel.run.bind(kernel);
+      kernel.run = (c, inputs, options) => {
+        seen.push(c.options.appended);
+        return run(c, inputs, options);
+      };
+      loaded.losses(0, new KernelAttention(kernel, config, protocol));
+      return seen.slice(0, seen.length / MODEL.layers);
+    };
+    expect(new Set(appended(false))).toEqual(new Set([undefined]));
+    expect(Math.max(...appended(true).map((n) => n ?? 0))).toBe(protocol.scoredTokens);
+  });
+
+  it('measures a kernel that keeps K and V as they came', () => {
+    const kept = { ...config, kBits: 16, vBits: 16 };
+    const kernel = new ReferenceKernel();
+    expect(unsupportedReason(kernel, kept, protocol)).toBeNull();
+    const losses = loaded.losses(0, new KernelAttention(kernel, kept, protocol));
+    const byKernel = losses.reduce((a, b) => a + b, 0) / losses.length;
+    const base = nll(null);
+    expect(Math.abs(byKernel - base)).toBeLessThan(Math.abs(nll(config) - base) / 10);
+  });
+
   it('query tokens of one call see the same whole records', () => {
     expect(chunksOf({ prefixTokens: 253, scoredTokens: 12 }, 8)).toEqual([
       { first: 0, count: 2 }, // 254 and 255 tokens
