@@ -1,5 +1,5 @@
 // Laws of conformance that are not properties of a campaign: what a kernel does when it is asked
-// for what it never offered, and what it says about its schedule. `kvproof conform` asks for them
+// for what it never offered, on which stream it works, and what it says about its schedule. `kvproof conform` asks for them
 // by name.
 
 import type { Case } from './case.js';
@@ -7,7 +7,7 @@ import { tensorElements } from './case.js';
 import type { Inputs, Kernel } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
 import { type Beyond, undeclaredCases } from './refusal.js';
-import { sameBits } from './same-bits.js';
+import { notDeterministic, sameBits } from './same-bits.js';
 
 /** Tensors of a refused case are zeros; larger ones are not worth the memory. */
 const ELEMENTS_MAX = 2 ** 20;
@@ -119,4 +119,23 @@ export const schedule: Property = {
   },
 };
 
-export const laws: readonly Property[] = [declines, survives, schedule];
+export const stream: Property = {
+  name: 'stream',
+  statement:
+    'On a stream of its own, behind inputs that arrive on it late, the kernel gives the same bits.',
+  blind: 'Work on another stream that happens to start after the inputs have arrived.',
+
+  judge(judgement: Judgement): Verdict {
+    const { kernel, inputs } = judgement;
+    const { streams = false, deterministic } = kernel.capabilities;
+    if (!streams) return { kind: 'unsupported', reason: 'the kernel has no streams' };
+    if (!deterministic) return notDeterministic;
+    const base = judgement.base();
+    if (base.kind === 'failed') return base.verdict;
+    const late = judgement.run(inputs, { ownStream: true });
+    if (late.kind === 'failed') return late.verdict;
+    return sameBits('stream', judgement, base.value, late.value, 'on a stream of its own');
+  },
+};
+
+export const laws: readonly Property[] = [declines, survives, schedule, stream];

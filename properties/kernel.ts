@@ -92,6 +92,8 @@ export interface Capabilities {
   readonly dequantize?: boolean;
   /** Rows of q, k and v may be further apart than the head is long. */
   readonly strided?: boolean;
+  /** Runs on a stream of its own are possible (RunOptions.ownStream). */
+  readonly streams?: boolean;
   readonly emulated: boolean;
   /** Every load and store of the kernel is checked. */
   readonly checked: boolean;
@@ -118,6 +120,8 @@ export interface Schedule {
 export interface RunOptions {
   /** Byte that fills outputs, workspace and residual windows before the launch. */
   readonly poison: number;
+  /** On a stream of its own, behind inputs that arrive late; of a kernel with `streams`. */
+  readonly ownStream?: boolean;
   /** Overrides case.options.splits. */
   readonly splits?: number;
   readonly schedule?: Schedule;

@@ -68,6 +68,27 @@ describe('kernels that keep the laws', () => {
   });
 });
 
+describe('streams', () => {
+  const on = (fault: string) =>
+    library(fault, 'testdata/stream_kernel.cpp', `-DFAULT=${fault}`, '-pthread');
+
+  it('a kernel that works on its stream keeps the law, and it is judged', async () => {
+    const laws = await lawsOf(on('NONE'));
+    expect(failedLaws(laws)).toEqual([]);
+    expect(laws.get('stream')?.status).toBe('pass');
+    expect(laws.get('stream')?.cases).toBeGreaterThan(0);
+  });
+
+  it.each(['DEFAULT_STREAM', 'DECODES_AT_ONCE'])('%s breaks "stream" alone', async (fault) => {
+    expect(failedLaws(await lawsOf(on(fault)))).toEqual(['stream']);
+  });
+
+  it('a kernel on host memory has none, and the line says so', async () => {
+    const law = (await lawsOf(library('template', 'templates/kernel.cpp'))).get('stream');
+    expect(law).toMatchObject({ status: 'skip', message: expect.stringContaining('no stream') });
+  });
+});
+
 describe('libraries that break a law', () => {
   it.each([
     ['WRITES_PAST', 'memory'],

@@ -88,10 +88,13 @@ export const LAWS: readonly Law[] = [
   {
     name: 'stream',
     statement: 'It works on the stream that it is given, after what is there already.',
-    properties: [],
+    properties: ['stream'],
     breaks: ofProperties('stream'),
-    idle: (_, onHost) =>
-      onHost ? 'kernels on host memory have no stream' : 'only the default stream is used here',
+    idle: ({ streams, emulated }, onHost) => {
+      if (streams === true) return null;
+      if (emulated) return 'launches on the emulator end before they return';
+      return onHost ? 'kernels on host memory have no stream' : 'its streams are its own affair';
+    },
   },
   {
     name: 'schedule',

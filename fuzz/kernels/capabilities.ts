@@ -26,6 +26,8 @@ export interface HostFacts {
   /** Functions that the table has; absent: the host cannot tell. */
   readonly append?: boolean;
   readonly dequantize?: boolean;
+  /** Of the library's memory; absent: none. */
+  readonly streams?: boolean;
 }
 
 /** Thrown and caught in this file only: the way out of a nested check. */
@@ -202,6 +204,7 @@ export function parseCapabilities(json: string, host: HostFacts): CapabilitiesRe
       tiles: list(c.tiles, 'tiles', count),
       deterministic: flag(c.deterministic, 'deterministic'),
       ...optional(c, host),
+      ...(host.streams === true ? { streams: true } : {}),
       emulated: host.emulated,
       checked: host.checked,
     };

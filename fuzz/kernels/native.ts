@@ -42,6 +42,8 @@ export type OpenResult =
 export interface NativeOptions {
   readonly poison: number;
   readonly schedule?: Schedule;
+  /** On a stream of its own, behind inputs that arrive late. */
+  readonly ownStream?: boolean;
   /** Keys and values are read back. */
   readonly dequantize?: boolean;
   /** Decode runs so often, and what comes back has decodeSeconds. */
@@ -55,6 +57,7 @@ interface NativeDescription {
   /** The functions that a table may lack. */
   readonly append: boolean;
   readonly dequantize: boolean;
+  readonly streams: boolean;
   readonly emulated: boolean;
   readonly checked: boolean;
 }
@@ -173,10 +176,11 @@ export class NativeKernel implements Kernel {
 
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult {
     const problem = nativeProblem(c, options.splits ?? c.options.splits);
-    const { poison, schedule } = options;
+    const { poison, schedule, ownStream = false } = options;
     const result = this.addon.run(this.handle, problem, nativeInputs(c, inputs), {
       poison,
-      dequantize: this.capabilities.dequantize === true,
+      ownStream,
+      dequantize: this.capabilities.dequantize === true && !ownStream,
       ...(schedule === undefined ? {} : { schedule }),
     });
     if (result.kind === 'ran') {

@@ -175,6 +175,7 @@ Napi::Value describe(const Napi::CallbackInfo& info) {
   result.Set("device", device);
   result.Set("append", library->table().append != nullptr);
   result.Set("dequantize", library->table().dequantize != nullptr);
+  result.Set("streams", library->streams() != nullptr);
   result.Set("emulated", library->emulated());
   result.Set("checked", library->emulated() && library->table().emulator->checked != 0);
   return result;

@@ -306,6 +306,10 @@ RunOptions options_argument(const Napi::Value& value) {
   if (!dequantize.IsUndefined()) {
     options.dequantize = flag_argument(dequantize, "options.dequantize");
   }
+  const Napi::Value own_stream = object.Get("ownStream");
+  if (!own_stream.IsUndefined()) {
+    options.own_stream = flag_argument(own_stream, "options.ownStream");
+  }
   if (!object.Get("decodes").IsUndefined()) {
     options.decodes = field32(object, "options", "decodes", 1, 1000000);
   }

@@ -28,7 +28,7 @@ std::string path_argument(const Napi::Value& value, const std::string& name);
 // {format, kAxis, bits, group, queryHeads, kvHeads, headSize, tokens, splits, softmaxScale,
 //  queryTokens, type, inputPadding, pageTableStride, poolPages, appended, kept?}
 Problem problem_argument(const Napi::Value& value);
-// {poison, schedule?: {policy, copies, seed, starvedWarp?}, dequantize?}
+// {poison, schedule?: {policy, copies, seed, starvedWarp?}, dequantize?, decodes?, ownStream?}
 RunOptions options_argument(const Napi::Value& value);
 
 // The typed arrays of a run: q, k, v, and pageTable where there is one. The constructor reads the

@@ -125,6 +125,29 @@ void GuardedBuffer::forbid(const std::vector<Gap>& gaps) const {
   }
 }
 
+Answer GuardedBuffer::hide() {
+  if (bytes_ == 0) return Answer{};
+  char text[1024] = {};
+  hidden_ = memory_->allocate(bytes_, name_.c_str(), text, sizeof(text) - 1);
+  if (hidden_ == nullptr) return Answer{KVP_DEVICE, name_ + ": no memory for a second copy"};
+  const std::vector<uint8_t> poison(bytes_, poison_);
+  return ask("memory.write", [&](char* err, size_t err_bytes) {
+    const uint8_t* initial = before_.data() + kRedzoneBytes;
+    const kvp_status status = memory_->write(hidden_, initial, bytes_, err, err_bytes);
+    if (status != KVP_OK) return status;
+    return memory_->write(block_ + kRedzoneBytes, poison.data(), bytes_, err, err_bytes);
+  });
+}
+
+Answer GuardedBuffer::arrive_later(const kvp_streams& streams, void* stream,
+                                   uint32_t delay_ms) const {
+  if (bytes_ == 0) return Answer{};
+  return ask("streams.copy_later", [&](char* err, size_t err_bytes) {
+    uint8_t* data = block_ + kRedzoneBytes;
+    return streams.copy_later(data, hidden_, bytes_, delay_ms, stream, err, err_bytes);
+  });
+}
+
 void GuardedBuffer::compare(uint64_t begin, uint64_t end, Violation::Kind kind,
                             std::vector<Violation>* violations) const {
   // The common case is equality, and memcmp() is many times faster than the loop that counts.

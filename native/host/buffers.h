@@ -65,6 +65,10 @@ class GuardedBuffer {
   // For kernels that track their memory: reading the gaps is a bug from now on.
   void forbid(const std::vector<Gap>& gaps) const;
 
+  // The data becomes poison until arrive_later() has put it back on a stream, after a delay.
+  Answer hide();
+  Answer arrive_later(const kvp_streams& streams, void* stream, uint32_t delay_ms) const;
+
   // Null before allocate().
   template <typename T>
   T* device() const {
@@ -95,6 +99,7 @@ class GuardedBuffer {
   const kvp_memory* memory_ = nullptr;
   std::string name_;
   uint8_t* block_ = nullptr;  // device pointer, (redzone, data, redzone)
+  void* hidden_ = nullptr;    // device pointer, the data of hide()
   uint64_t bytes_ = 0;        // of the data
   uint8_t poison_ = 0;
   bool input_ = false;           // the kernels of this run must leave the data as it is

@@ -14,6 +14,7 @@ namespace kvproof {
 namespace {
 
 constexpr char kSymbol[] = "kvproof_kernel";
+constexpr char kStreamSymbol[] = "kvproof_streams";
 
 // A name or a JSON text longer than this is taken for a missing terminator.
 constexpr size_t kTextBytesMax = 1u << 20;
@@ -70,6 +71,18 @@ std::string table_error(const kvp_kernel& table) {
   if (table.memory != nullptr) error = memory_error(*table.memory);
   if (error.empty() && table.emulator != nullptr) error = emulator_error(*table.emulator);
   return error;
+}
+
+// Streams are optional; a table of them is not optional in parts.
+std::string stream_error(const kvp_streams* streams) {
+  if (streams == nullptr) return "";
+  if (streams->struct_bytes < sizeof(kvp_streams)) {
+    return "stream table of " + std::to_string(streams->struct_bytes) + " bytes found, " +
+           std::to_string(sizeof(kvp_streams)) + " bytes are required";
+  }
+  if (streams->open == nullptr) return missing("streams.open");
+  if (streams->copy_later == nullptr) return missing("streams.copy_later");
+  return "";
 }
 
 // A loader message may span lines; an error is one sentence.
@@ -130,7 +143,12 @@ std::variant<std::shared_ptr<Library>, OpenError> Library::open(const std::strin
   if (symbol == nullptr) return rejected(std::string("exports no function ") + kSymbol + "()");
   const kvp_kernel* table = reinterpret_cast<const kvp_kernel* (*)(void)>(symbol)();
   if (table == nullptr) return rejected(std::string(kSymbol) + "() returned no kernel table");
-  const std::string error = table_error(*table);
+  void* stream_symbol = dlsym(image, kStreamSymbol);
+  const kvp_streams* streams =
+      stream_symbol == nullptr ? nullptr
+                               : reinterpret_cast<const kvp_streams* (*)(void)>(stream_symbol)();
+  std::string error = table_error(*table);
+  if (error.empty()) error = stream_error(streams);
   if (!error.empty()) return rejected(error);
 
   const uint32_t bound = bind(table, ordinal);
@@ -138,15 +156,18 @@ std::variant<std::shared_ptr<Library>, OpenError> Library::open(const std::strin
     return rejected("device " + std::to_string(bound) + " is open in this process, so device " +
                     std::to_string(ordinal) + " needs a process of its own");
   }
-  std::shared_ptr<Library> library(new Library(table, sm));
+  std::shared_ptr<Library> library(new Library(table, streams, sm));
   Answer answer = library->open_device(ordinal);
   if (answer.ok()) answer = library->configure(Schedule{});
   if (!answer.ok()) return OpenError{OpenError::Kind::device, path + ": " + answer.text};
   return library;
 }
 
-Library::Library(const kvp_kernel* table, uint32_t sm)
-    : table_(table), memory_(table->memory == nullptr ? &host_memory() : table->memory), sm_(sm) {}
+Library::Library(const kvp_kernel* table, const kvp_streams* streams, uint32_t sm)
+    : table_(table),
+      streams_(streams),
+      memory_(table->memory == nullptr ? &host_memory() : table->memory),
+      sm_(sm) {}
 
 Library::~Library() { release(table_); }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <variant>
 
+#include "../plugin/stream_abi.h"
 #include "problem.h"
 
 namespace kvproof {
@@ -60,6 +61,8 @@ class Library {
   // The kernel's own memory, or host memory for a kernel that takes host pointers.
   const kvp_memory& memory() const { return *memory_; }
   bool emulated() const { return table_->emulator != nullptr; }
+  // Null for a library that exports none.
+  const kvp_streams* streams() const { return streams_; }
   const std::string& device_name() const { return device_name_; }
   const std::string& driver() const { return driver_; }
   uint32_t sm() const { return sm_; }
@@ -70,10 +73,11 @@ class Library {
   Answer supports(const kvp_problem& problem) const;
 
  private:
-  Library(const kvp_kernel* table, uint32_t sm);
+  Library(const kvp_kernel* table, const kvp_streams* streams, uint32_t sm);
   Answer open_device(uint32_t ordinal);
 
   const kvp_kernel* table_;
+  const kvp_streams* streams_;
   const kvp_memory* memory_;
   std::string device_name_;
   std::string driver_;

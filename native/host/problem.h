@@ -129,6 +129,7 @@ struct RunOptions {
   Schedule schedule;        // used by emulated kernels only
   bool dequantize = false;  // reads keys and values back
   uint32_t decodes = 0;     // decode runs so often and is timed; 0: once, not timed
+  bool own_stream = false;  // on a new stream, on which the inputs arrive late
 };
 
 }  // namespace kvproof

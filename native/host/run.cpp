@@ -150,16 +150,16 @@ Answer allocate(const Library& library, const Problem& problem, const kvp_sizes&
 
 using Stage = kvp_status (*)(const kvp_problem*, const kvp_buffers*, void*, char*, size_t);
 
-Answer launch(const char* name, Stage stage, const kvp_problem& problem,
-              const kvp_buffers& buffers) {
+Answer launch(const char* name, Stage stage, const kvp_problem& problem, const kvp_buffers& buffers,
+              void* stream = nullptr) {
   return ask(name, [&](char* err, size_t err_bytes) {
-    return stage(&problem, &buffers, nullptr, err, err_bytes);
+    return stage(&problem, &buffers, stream, err, err_bytes);
   });
 }
 
-Answer synchronize(const Library& library, const char* name) {
+Answer synchronize(const Library& library, const char* name, void* stream = nullptr) {
   return ask(name, [&](char* err, size_t err_bytes) {
-    return library.memory().synchronize(nullptr, err, err_bytes);
+    return library.memory().synchronize(stream, err, err_bytes);
   });
 }
 
@@ -253,6 +253,35 @@ Answer make_cache(const Library& library, const Problem& problem, const kvp_buff
   return answer.ok() ? freeze_cache(buffers, &outcome->violations) : answer;
 }
 
+// Long beside a launch: what runs on another stream, or does not wait, has read poison by then.
+constexpr uint32_t kLateMs = 20;
+
+// Cache and output on a stream of their own, waited for at the end alone, while k and v arrive late
+// for quantize and q for decode.
+Answer run_on_stream(const Library& library, const Problem& problem, const kvp_buffers& pointers,
+                     RunBuffers* buffers) {
+  if (library.streams() == nullptr) return Answer{KVP_UNSUPPORTED, "the library has no streams"};
+  if (problem.steps() > 0) return Answer{KVP_UNSUPPORTED, "append: not on a stream of its own"};
+  const kvp_problem view = problem.view();
+  void* stream = nullptr;
+  const kvp_streams& streams = *library.streams();
+  Answer answer = ask("streams.open", [&](char* err, size_t err_bytes) {
+    return streams.open(&stream, err, err_bytes);
+  });
+  // Before anything is on the stream: an allocation may wait for all of it.
+  for (GuardedBuffer* buffer : {&buffers->q, &buffers->k, &buffers->v}) {
+    if (answer.ok()) answer = buffer->hide();
+  }
+  if (answer.ok()) answer = buffers->k.arrive_later(streams, stream, kLateMs);
+  if (answer.ok()) answer = buffers->v.arrive_later(streams, stream, 0);
+  if (answer.ok()) answer = launch("quantize", library.table().quantize, view, pointers, stream);
+  if (answer.ok()) answer = buffers->q.arrive_later(streams, stream, kLateMs);
+  if (answer.ok()) answer = launch("decode", library.table().decode, view, pointers, stream);
+  // Also after a failure: what is on its way needs its memory.
+  const Answer waited = synchronize(library, "decode", stream);
+  return answer.ok() ? waited : answer;
+}
+
 double seconds_now(const Library& library) {
   timespec now{};
   clock_gettime(library.emulated() ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
@@ -269,6 +298,7 @@ Answer run_stages(const Library& library, const Problem& problem, const Inputs& 
   if (!answer.ok()) return answer;
   buffers->cache.forbid(spare_pages(problem, sizes, inputs.page_table));
   const kvp_buffers pointers = buffers->view();
+  if (options.own_stream) return run_on_stream(library, problem, pointers, buffers);
   answer = make_cache(library, problem, pointers, buffers, outcome);
   const double started = seconds_now(library);
   for (uint32_t i = 0; answer.ok() && (i == 0 || i < options.decodes); i++) {

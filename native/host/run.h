@@ -6,7 +6,8 @@
 //   -> dequantize -> emulator reports -> read back, compare
 //
 // Appends follow one another on the stream; every other stage is waited for. From decode on, the
-// cache is an input.
+// cache is an input. With own_stream, quantize and decode follow one another on a new stream
+// instead, behind inputs that arrive late.
 //
 // No arithmetic on tensors: the outputs are handed over as the kernel left them. A run never throws
 // for what a kernel does; the outcome says where it ended.

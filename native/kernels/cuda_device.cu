@@ -1,109 +1,28 @@
-// cuda_device.cu - kvp_memory for CUDA: one device of this process, its allocations and its errors.
-//
-// Every error becomes one sentence with CUDA's own text. No driver (35) and no device (100) are
-// expected on most machines and say so plainly. The runtime is linked statically, so that the
-// library loads on a machine without CUDA.
-#include <cuda_runtime.h>
-#include <stdio.h>
-#include <string.h>
+// cuda_device.cu - what the kernels are linked with on CUDA: the memory table of
+// plugin/cuda_memory.h on the architectures that they are built for, and what is known about an
+// address.
+#include "../plugin/cuda_memory.h"
 
-#include <vector>
+#include <stdio.h>
 
 #include "platform.h"
 
 namespace kvproof {
 
-// What reset() frees: everything since open().
-static std::vector<void*>& allocations() {
-  static std::vector<void*> pointers;
-  return pointers;
-}
-
-static kvp_status report(cudaError_t error, const char* where, char* err, size_t err_bytes) {
-  if (error == cudaSuccess) return KVP_OK;
-  if (err != nullptr && err_bytes > 0) {
-    snprintf(err, err_bytes, "%s: %s (%s)", where, cudaGetErrorString(error),
-             cudaGetErrorName(error));
-  }
+static kvp_status open(uint32_t ordinal, kvp_device* device, char* err, size_t err_bytes) {
+  const kvp_status status = kvproof_cuda::open(ordinal, device, err, err_bytes);
+  if (status != KVP_OK || device->sm >= 80) return status;
+  snprintf(err, err_bytes, "cuda:%u: %s is sm_%u, sm_80 or later is required", ordinal,
+           device->name, device->sm);
   return KVP_DEVICE;
 }
 
-static kvp_status open(uint32_t ordinal, kvp_device* device, char* err, size_t err_bytes) {
-  int count = 0;
-  const cudaError_t counted = cudaGetDeviceCount(&count);
-  if (counted == cudaErrorInsufficientDriver || counted == cudaErrorNoDevice || count == 0) {
-    snprintf(err, err_bytes, "cuda:%u: no CUDA device answers on this machine (%s)", ordinal,
-             counted == cudaSuccess ? "none is visible" : cudaGetErrorString(counted));
-    return KVP_DEVICE;
-  }
-  if (counted != cudaSuccess) return report(counted, "cudaGetDeviceCount", err, err_bytes);
-  if (ordinal >= static_cast<uint32_t>(count)) {
-    snprintf(err, err_bytes, "cuda:%u: this machine has %d CUDA device%s, numbered from 0", ordinal,
-             count, count == 1 ? "" : "s");
-    return KVP_DEVICE;
-  }
-  cudaError_t e = cudaSetDevice(static_cast<int>(ordinal));
-  if (e != cudaSuccess) return report(e, "cudaSetDevice", err, err_bytes);
-  cudaDeviceProp properties;
-  e = cudaGetDeviceProperties(&properties, static_cast<int>(ordinal));
-  if (e != cudaSuccess) return report(e, "cudaGetDeviceProperties", err, err_bytes);
-  const uint32_t sm = static_cast<uint32_t>(properties.major * 10 + properties.minor);
-  if (sm < 80) {
-    snprintf(err, err_bytes, "cuda:%u: %s is sm_%u, sm_80 or later is required", ordinal,
-             properties.name, sm);
-    return KVP_DEVICE;
-  }
-  int driver = 0;
-  e = cudaDriverGetVersion(&driver);
-  if (e != cudaSuccess) return report(e, "cudaDriverGetVersion", err, err_bytes);
-  snprintf(device->name, sizeof device->name, "%s", properties.name);
-  snprintf(device->driver, sizeof device->driver, "CUDA %d.%d", driver / 1000, driver % 1000 / 10);
-  device->sm = sm;
-  device->multiprocessors = static_cast<uint32_t>(properties.multiProcessorCount);
-  return KVP_OK;
-}
-
-static void* allocate(uint64_t bytes, const char* name, char* err, size_t err_bytes) {
-  void* pointer = nullptr;
-  const cudaError_t e = cudaMalloc(&pointer, bytes == 0 ? 1 : bytes);  // aligned to 256 and more
-  if (e != cudaSuccess) {
-    char where[160];
-    snprintf(where, sizeof where, "allocating %llu bytes for %.80s",
-             static_cast<unsigned long long>(bytes), name == nullptr ? "a buffer" : name);
-    report(e, where, err, err_bytes);
-    return nullptr;
-  }
-  allocations().push_back(pointer);
-  return pointer;
-}
-
-static kvp_status write(void* device, const void* host, uint64_t bytes, char* err,
-                        size_t err_bytes) {
-  return report(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice), "copying to the device",
-                err, err_bytes);
-}
-
-static kvp_status read(void* host, const void* device, uint64_t bytes, char* err,
-                       size_t err_bytes) {
-  return report(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost), "copying from the device",
-                err, err_bytes);
-}
-
-// Errors are left for the next call that can report them; a lost device answers everything with
-// one.
-static void reset() {
-  for (void* pointer : allocations()) cudaFree(pointer);
-  allocations().clear();
-}
-
-static kvp_status synchronize(void* stream, char* err, size_t err_bytes) {
-  const cudaError_t e = cudaStreamSynchronize(static_cast<cudaStream_t>(stream));
-  if (e != cudaSuccess) return report(e, "waiting for the kernels", err, err_bytes);
-  return report(cudaGetLastError(), "after the kernels", err, err_bytes);
-}
-
 const kvp_memory* platform_memory() {
-  static const kvp_memory memory = {open, allocate, write, read, reset, synchronize, nullptr};
+  static const kvp_memory memory = [] {
+    kvp_memory table = *kvproof_cuda::memory();
+    table.open = open;
+    return table;
+  }();
   return &memory;
 }
 
@@ -129,3 +48,5 @@ const char* platform_address_error(const void* address, uint64_t bytes) {
 }
 
 }  // namespace kvproof
+
+const kvp_streams* kvproof_streams(void) { return kvproof_cuda::streams(); }
