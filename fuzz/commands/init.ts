@@ -14,6 +14,7 @@ export interface InitFlags {
 }
 
 interface Kind {
+  /** One of native/plugin/templates. */
   readonly template: string;
   /** Files of native/plugin that the template needs beside it. */
   readonly beside: readonly string[];
@@ -24,22 +25,36 @@ interface Kind {
   build(folder: string): string | null;
 }
 
-const KINDS: Readonly<Record<string, Kind>> = {
-  python: {
-    template: 'kernel.py',
-    beside: ['python/kvproof.py'],
+/** A process: nothing is built. */
+function inPython(template: string, ...beside: string[]): Kind {
+  return {
+    template,
+    beside: ['python/kvproof.py', ...beside],
     scheme: { format: 'llama-q8_0', kAxis: 'token', bits: 8, group: 32 },
-    uri: (folder) => `exec:python3 ${folder}/kernel.py`,
+    uri: (folder) => `exec:python3 ${folder}/${template}`,
     build: () => null,
-  },
-  cpp: {
-    template: 'kernel.cpp',
-    beside: ['kernel_abi.h'],
+  };
+}
+
+/** A shared library of one source. */
+function library(template: string, compiler: string, ...beside: string[]): Kind {
+  return {
+    template,
+    beside: ['kernel_abi.h', 'templates/records.h', ...beside],
     scheme: { format: 'bitdecoding', kAxis: 'token', bits: 8, group: 128 },
     uri: (folder) => `lib:${folder}/kernel.so`,
-    build: (folder) =>
-      `g++ -O2 -std=c++20 -shared -fPIC -o ${folder}/kernel.so ${folder}/kernel.cpp`,
-  },
+    build: (folder) => `${compiler} -o ${folder}/kernel.so ${folder}/${template}`,
+  };
+}
+
+const NVCC = 'nvcc -O2 -std=c++20 -arch=native -shared -Xcompiler -fPIC';
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  python: inPython('kernel.py'),
+  pytorch: inPython('torch_kernel.py', 'templates/torch_kernel.cpp'),
+  triton: inPython('triton_kernel.py'),
+  cpp: library('kernel.cpp', 'g++ -O2 -std=c++20 -shared -fPIC'),
+  cuda: library('kernel.cu', NVCC, 'stream_abi.h', 'cuda_memory.h'),
 };
 
 /** A request of a record and a few tokens, normal numbers, in the template's format. */

@@ -6,7 +6,11 @@ export const initVerb: DefineVerb = (program, { settle }) => {
   program
     .command('init [folder]')
     .description('write a kernel that runs, to put your own into, and a first case')
-    .option('--kind <kind>', 'python (a process) or cpp (a shared library)', 'python')
+    .option(
+      '--kind <kind>',
+      'python, pytorch, triton (processes), cpp or cuda (shared libraries)',
+      'python',
+    )
     .option('--name <name>', 'of the kernel, for reports', 'my kernel')
     .action(async (folder: string | undefined, flags) => {
       const { init } = await import('./init.js');

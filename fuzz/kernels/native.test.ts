@@ -294,6 +294,7 @@ describe('open', () => {
     [['FAULT=NULL_TABLE'], 'no-library: kvproof_kernel() returned no kernel table'],
     [['FAULT=NULL_DECODE'], 'no-library: decode is null in the kernel table, a function is'],
     [['FAULT=NULL_NAME'], 'no-library: name is null in the kernel table, a text is required'],
+    [['STREAMS'], 'no-library: streams.open is null in the kernel table, a function is'],
     [['FAULT=NO_DEVICE', 'EMULATED'], 'no-device: device 0: no device answers'],
   ] as const) {
     it(`refuses a library of ${definitions.join(', ')}`, async () => {

@@ -6,6 +6,7 @@
  * with. -DFAULT=NAME                  one of the faults below, e.g. -DFAULT=ABORT_IN_DECODE
  *   -DEMULATED                    with a memory and an emulator table: its one report repeats the
  *                                 schedule
+ *   -DSTREAMS                     with a table of streams that lacks a function
  *   -Dkvproof_kernel=other_name   a library without the required symbol
  * Compiled by fuzz/kernels tests with the C compiler of the machine; never part of the product.
  */
@@ -16,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../plugin/kernel_abi.h"
+#include "../../plugin/stream_abi.h"
 
 enum fault {
   NO_FAULT,
@@ -338,3 +339,10 @@ const kvp_kernel* kvproof_kernel(void) {
 #endif
   return FAULT == NULL_TABLE ? NULL : &table;
 }
+
+#ifdef STREAMS
+const kvp_streams* kvproof_streams(void) {
+  static const kvp_streams table = {sizeof(kvp_streams), NULL, NULL};
+  return &table;
+}
+#endif

@@ -103,6 +103,4 @@ kvproof.serve("BitDecoding %s %s" % (MODE, sys.argv[1:]),
               kvproof.capabilities(FORMATS, precision=PRECISION, lse=False, tokensMultiple=MULTIPLE,
                                    blockTokens=MULTIPLE, roundedValues=True, tokens_max=4096,
                                    tiles=[8, 16, 128, 256]),
-              run, device={"name": torch.cuda.get_device_name(),
-                           "sm": "sm_%d%d" % torch.cuda.get_device_capability(),
-                           "driver": "torch " + torch.__version__})
+              run, device=kvproof.torch_device())

@@ -6,6 +6,8 @@
     torch   quant_and_pack_kcache and _vcache, attention over unpack_and_dequant_*; CPU or GPU
     cuda    triton_quantize_and_pack_along_last_dim and cuda_bmm_fA_qB_outer, as models/llama_kivi.py
             calls them; needs a GPU and the package kivi_gemv
+    triton  the same with triton_bmm_fA_qB_outer, which has no query heads that share a KV head: the
+            codes are repeated for them
 
 The last tokens % 128 of a request stay in fp16, as a residual of 128. Scores are kept in fp16 and
 scaled afterwards, weights are fp16, as in the models of the repository.
@@ -23,13 +25,13 @@ BLOCK = 128
 try:
     import torch
     from quant import new_pack
-    if PATH == "cuda":
-        from quant.matmul import cuda_bmm_fA_qB_outer
+    if PATH != "torch":
+        from quant.matmul import cuda_bmm_fA_qB_outer, triton_bmm_fA_qB_outer
 except ImportError as error:
     kvproof.fail("kivi.py: KIVI_PATH must name a checkout of KIVI, with torch and triton%s installed "
-                 "(%s)" % (" and kivi_gemv" if PATH == "cuda" else "", error))
-if PATH == "cuda" and not torch.cuda.is_available():
-    kvproof.fail("kivi.py: no CUDA device answers, the path 'cuda' needs one")
+                 "(%s)" % (" and kivi_gemv" if PATH != "torch" else "", error))
+if PATH != "torch" and not torch.cuda.is_available():
+    kvproof.fail("kivi.py: no CUDA device answers, the path %r needs one" % PATH)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -63,13 +65,19 @@ def attend(problem, q, k, v, quantized, whole):
     ratio = problem.query_heads // problem.kv_heads
     wide = lambda x: x.repeat_interleave(ratio, dim=1)
     group, bits = problem.group, problem.bits
+
+    def product(x, *parts):
+        if PATH == "cuda":
+            return cuda_bmm_fA_qB_outer(group, x, *parts, bits)
+        return triton_bmm_fA_qB_outer(group, x, *[wide(part) for part in parts], bits)
+
     scores = [torch.matmul(q, wide(k[:, :, whole:]).transpose(2, 3))]
     if whole:
         if PATH == "torch":
             rows = new_pack.unpack_and_dequant_kcache(k_codes, k_scale, k_mn, group, bits)
             scores.insert(0, torch.matmul(q, wide(rows).transpose(2, 3)))
         else:
-            scores.insert(0, cuda_bmm_fA_qB_outer(group, q, k_codes, k_scale, k_mn, bits))
+            scores.insert(0, product(q, k_codes, k_scale, k_mn))
     scaled = torch.cat(scores, dim=-1) * problem.softmax_scale
     weights = torch.softmax(scaled, dim=-1, dtype=torch.float32).to(torch.float16)
     output = torch.matmul(weights[..., whole:].float(), wide(v[:, :, whole:]).float())
@@ -79,7 +87,7 @@ def attend(problem, q, k, v, quantized, whole):
             rows = new_pack.unpack_and_dequant_vcache(v_codes, v_scale, v_mn, group, bits)
             output += torch.matmul(own, wide(rows)).float()
         else:
-            output += cuda_bmm_fA_qB_outer(group, own, v_codes, v_scale, v_mn, bits).float()
+            output += product(own, v_codes, v_scale, v_mn).float()
     return output[0, :, 0]
 
 
@@ -117,6 +125,4 @@ kvproof.serve("KIVI " + PATH,
               kvproof.capabilities(FORMATS, precision=PRECISION, lse=False, blockTokens=BLOCK,
                                    roundedValues=PATH == "torch",
                                    tokens_max=4096),
-              run, device={"name": torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU",
-                           "sm": "sm_%d%d" % torch.cuda.get_device_capability()
-                           if DEVICE == "cuda" else "host"})
+              run, device=kvproof.torch_device())

@@ -57,6 +57,4 @@ except RuntimeError as error:
         NAME, str(error).split("\n")[0]))
 kvproof.serve("torch sdpa " + NAME,
               kvproof.capabilities(FORMATS, precision=PRECISION, lse=False), run,
-              device={"name": torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU",
-                      "sm": "sm_%d%d" % torch.cuda.get_device_capability()
-                      if DEVICE == "cuda" else "host", "driver": "torch " + torch.__version__})
+              device=kvproof.torch_device())

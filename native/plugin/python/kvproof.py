@@ -228,6 +228,15 @@ def serve(name, declared, run, supports=None, device=None):
         _send(target, answer, arrays)
 
 
+def torch_device():
+    """The device of torch, as serve() takes it."""
+    driver = "torch " + torch.__version__
+    if not torch.cuda.is_available():
+        return {"name": "CPU", "sm": "host", "driver": driver}
+    return {"name": torch.cuda.get_device_name(), "driver": driver,
+            "sm": "sm_%d%d" % torch.cuda.get_device_capability()}
+
+
 def fail(sentence):
     """Tells kvproof in one sentence why there is no kernel here, and ends the process."""
     source = os.fdopen(os.dup(0), "rb")
