@@ -1,6 +1,6 @@
 // Laws of conformance that are not properties of a campaign: what a kernel does when it is asked
-// for what it never offered, on which stream it works, and what it says about its schedule. `kvproof
-// conform` asks for them by name.
+// for what it never offered, on which stream it works, and what it says about its schedule.
+// `kvproof conform` asks for them by name.
 
 import type { Case } from './case.js';
 import { tensorElements } from './case.js';
