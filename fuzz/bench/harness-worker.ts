@@ -4,12 +4,16 @@
 // warms up another. Time is CPU time of this process where it works on one thread, so that other
 // work on the machine does not count; for a GPU it is the clock on the wall.
 
+import { availableParallelism } from 'node:os';
 import { multiplyAdds } from '../../properties/case.js';
 import { attend } from '../../reference/attention.js';
 import { anyArithmetic, boundL1 } from '../../reference/bound.js';
+import { boundL2 } from '../../reference/bound-l2.js';
 import { readCache, referenceCache } from '../../reference/cache.js';
+import { dotModel } from '../../reference/mma.js';
 import { NativeKernel } from '../kernels/native.js';
 import { openKernel } from '../kernels/open.js';
+import { type BoundCall, boundOnThreads } from './bound-threads.js';
 import { harnessCase, harnessInputs, KERNEL_TOKENS, REFERENCE_TOKENS } from './harness-case.js';
 
 /** What to measure. */
@@ -22,7 +26,9 @@ export type HarnessTask =
       readonly wall?: boolean;
     }
   | { readonly kind: 'attention' }
-  | { readonly kind: 'bound' };
+  | { readonly kind: 'bound' }
+  | { readonly kind: 'range' }
+  | { readonly kind: 'threads' };
 
 export type HarnessAnswer =
   | { readonly kind: 'value'; readonly value: number }
@@ -81,35 +87,69 @@ function decodeRate(uri: string, checked: boolean, wall: boolean): HarnessAnswer
   return { kind: 'value', value: wall ? (PARTS * decodes) / seconds : 1 / best };
 }
 
-/** Millions of multiply-adds of attention itself a second, with or without its bound. */
-function referenceRate(withBound: boolean): HarnessAnswer {
+/** The call of the reference that is timed, over its own cache. */
+function referenceCall(): BoundCall {
   const c = harnessCase(REFERENCE_TOKENS);
   const { problem, scheme, options } = c;
   const { q, k, v } = harnessInputs(c);
   const made = referenceCache(problem, scheme, k, v);
   const heads = readCache(problem, scheme, made.cache, made.kResidual, made.vResidual);
-  const arithmetic = { ...anyArithmetic, operands: 'folded' } as const;
-  const call = withBound
-    ? () => boundL1(problem, options.softmaxScale, q, heads, arithmetic)
-    : () => attend(problem, options.softmaxScale, q, heads);
-  return { kind: 'value', value: (perSecond(call) * multiplyAdds(problem)) / 1e6 };
+  const { fraction, fusedProducts } = dotModel('sm_90');
+  const schedule = { warps: [[8192, 4]] } as const;
+  const arithmetic = {
+    operands: 'folded',
+    fraction,
+    fusedProducts,
+    sumLanes: 8,
+    schedule,
+  } as const;
+  return { problem, softmaxScale: options.softmaxScale, q, heads, arithmetic, splits: 1 };
 }
 
-function measure(task: HarnessTask): HarnessAnswer {
+/** Millions of multiply-adds of attention itself a second, alone or with a bound. */
+function referenceRate(what: 'attention' | 'bound' | 'range'): HarnessAnswer {
+  const { problem, softmaxScale, q, heads, arithmetic } = referenceCall();
+  const widest = { ...anyArithmetic, operands: 'folded' } as const;
+  const l1 = boundL1(problem, softmaxScale, q, heads, arithmetic);
+  const calls = {
+    attention: () => attend(problem, softmaxScale, q, heads),
+    bound: () => boundL1(problem, softmaxScale, q, heads, widest),
+    range: () => boundL2(problem, softmaxScale, q, heads, arithmetic, 1, l1),
+  };
+  return { kind: 'value', value: (perSecond(calls[what]) * multiplyAdds(problem)) / 1e6 };
+}
+
+/** How much faster all cores bound a case than one does, on the wall. */
+async function threadsGain(): Promise<HarnessAnswer> {
+  const call = { ...referenceCall(), splits: null };
+  const heads = Array.from({ length: 16 }, (_, i) => call.heads[i % call.heads.length]);
+  const problem = { ...call.problem, queryHeads: 64, kvHeads: 16 };
+  const q = new Uint16Array(64 * 128);
+  for (let i = 0; i < q.length; i++) q[i] = call.q[i % call.q.length];
+  const seconds = async (threads: number) => {
+    const start = performance.now();
+    await boundOnThreads({ ...call, problem, q, heads }, threads);
+    return (performance.now() - start) / 1000;
+  };
+  const one = await seconds(1);
+  return { kind: 'value', value: one / (await seconds(availableParallelism())) };
+}
+
+function measure(task: HarnessTask): HarnessAnswer | Promise<HarnessAnswer> {
   switch (task.kind) {
     case 'kernel':
       return decodeRate(task.uri, task.checked, task.wall === true);
-    case 'attention':
-      return referenceRate(false);
-    case 'bound':
-      return referenceRate(true);
+    case 'threads':
+      return threadsGain();
+    default:
+      return referenceRate(task.kind);
   }
 }
 
-process.once('message', (task: HarnessTask) => {
+process.once('message', async (task: HarnessTask) => {
   let answer: HarnessAnswer;
   try {
-    answer = measure(task);
+    answer = await measure(task);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     answer = { kind: 'error', exitCode: 3, message };

@@ -42,6 +42,8 @@ export function harnessPlans(gpu: boolean): HarnessPlan[] {
     }),
     { what: 'reference.attention.MMAC/s', unit: 'MMAC/s', task: { kind: 'attention' } },
     { what: 'reference.MMAC/s', unit: 'MMAC/s', task: { kind: 'bound' } },
+    { what: 'reference.L2.MMAC/s', unit: 'MMAC/s', task: { kind: 'range' } },
+    { what: 'reference.threads', unit: 'x one thread', task: { kind: 'threads' } },
     ...(gpu ? [kernel('cuda.cases/s', 'cuda:0')] : []),
   ];
 }

@@ -17,7 +17,9 @@ function withStudyOptions(command: Command, name: string): Command {
 }
 
 export const studyVerb: DefineVerb = (program, context) => {
-  const study = program.command('study').description('accuracy against bit width');
+  const study = program
+    .command('study')
+    .description('accuracy against bit width, and what the error bounds see');
   accuracyVerb(study, context);
   perplexityVerb(study, context);
   withStudyOptions(study.command('allocation'), 'allocation')
@@ -25,6 +27,14 @@ export const studyVerb: DefineVerb = (program, context) => {
     .action(async (flags) => {
       const { studyAllocation } = await import('./study-allocation.js');
       context.settle(await studyAllocation(flags, context.version));
+    });
+  withStudyOptions(study.command('bounds'), 'bounds')
+    .description('what the proven error bounds see, and how close a right kernel comes to them')
+    .option('--kernel <uri>', KERNEL, 'sim:sm_90')
+    .option('--rows <n>', 'output rows of a case, in multiples of 64 (default 64)')
+    .action(async (flags) => {
+      const { studyBounds } = await import('./study-bounds.js');
+      context.settle(await studyBounds(flags, context.version));
     });
   study
     .command('figures <dir>')

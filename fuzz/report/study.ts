@@ -2,6 +2,9 @@
 
 import type { AccuracyRow } from '../studies/accuracy.js';
 import type { AllocationRow } from '../studies/allocation.js';
+import type { BoundsTable } from '../studies/bounds.js';
+import type { Spread } from '../studies/bounds-ratios.js';
+import { RULES } from '../studies/bounds-sensitivity.js';
 import type { PerplexityTable } from '../studies/perplexity.js';
 
 /** Columns padded to the widest cell; text to the left, numbers to the right. */
@@ -96,6 +99,46 @@ export function allocationLines(
     ]),
   );
   return tableLines([...header, 'rel. error', 'predicted'], cells);
+}
+
+export function boundsLines({ sensitivity, ratios }: BoundsTable): string[] {
+  const mistakes = sensitivity.map(({ perturbation, tokens, rows, moved, rejected }) => [
+    perturbation,
+    String(tokens),
+    `${moved}/${rows}`,
+    ...RULES.map((rule) => String(rejected[rule])),
+  ]);
+  const spread = (s: Spread | null) =>
+    s === null ? ['-', '-', '-'] : [s.median, s.p99, s.max].map((x) => x.toPrecision(3));
+  const kernels = ratios.map((r) => [
+    r.distribution,
+    String(r.rows),
+    String(r.guarded),
+    ...spread(r.l1),
+    ...spread(r.l2),
+    `${(100 * r.single).toFixed(1)} %`,
+    scientific(r.toleranceL1),
+    scientific(r.toleranceL2),
+    String(r.violationsL1 + r.violationsL2),
+  ]);
+  const header = [
+    'inputs',
+    'rows',
+    'guarded',
+    'L1 median',
+    'p99',
+    'max',
+    'L2 median',
+    'p99',
+    'max',
+  ];
+  return [
+    'Rows of 40 that a rule rejects; moved: an element changed by an fp16 ulp or more',
+    ...tableLines(['mistake', 'tokens', 'moved', ...RULES], mistakes),
+    '',
+    'Error of the kernel in units of its bounds',
+    ...tableLines([...header, 'one value', 'L1/rms', 'L2/rms', 'outside'], kernels),
+  ];
 }
 
 /** Rows of a table that are printed; a terminal is not where 400 rows are read. */

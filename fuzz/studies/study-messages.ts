@@ -5,10 +5,11 @@
 
 import type { Device } from '../../properties/kernel.js';
 import type { AccuracySetup, AccuracyTask } from './accuracy-task.js';
+import type { BoundsSetup, BoundsTask } from './bounds.js';
 import type { PerplexitySetup, PerplexityTask } from './perplexity-task.js';
 
-export type StudySetup = PerplexitySetup | AccuracySetup;
-export type StudyTask = PerplexityTask | AccuracyTask;
+export type StudySetup = PerplexitySetup | AccuracySetup | BoundsSetup;
+export type StudyTask = PerplexityTask | AccuracyTask | BoundsTask;
 
 export type ToStudyWorker =
   | { kind: 'open'; setup: StudySetup }

@@ -3,6 +3,7 @@
 
 import { endWithParent } from '../campaign/serve.js';
 import { openAccuracy } from './accuracy-task.js';
+import { openBounds } from './bounds.js';
 import { openPerplexity } from './perplexity-task.js';
 import {
   type FromStudyWorker,
@@ -14,7 +15,14 @@ import {
 } from './study-messages.js';
 
 function open(setup: StudySetup): OpenedStudy {
-  return setup.study === 'perplexity' ? openPerplexity(setup) : openAccuracy(setup);
+  switch (setup.study) {
+    case 'perplexity':
+      return openPerplexity(setup);
+    case 'accuracy':
+      return openAccuracy(setup);
+    case 'bounds':
+      return openBounds(setup);
+  }
 }
 
 function send(message: FromStudyWorker): void {

@@ -72,6 +72,51 @@ export function toF32Bits(sum: number): number {
 }
 
 /**
+ * Sum of the terms codes[at + i stride] x[from + i], i < 8, in the units that `toUnits` makes, each
+ * cut toward zero. Written out, because this is what a row spends its time in: a loop takes three
+ * times as long.
+ */
+function eightTerms(
+  codes: Uint8Array,
+  at: number,
+  stride: number,
+  x: Float64Array,
+  from: number,
+  toUnits: number,
+): number {
+  const half = at + 4 * stride;
+  return (
+    ((codes[at] * (x[from] * toUnits)) | 0) +
+    ((codes[at + stride] * (x[from + 1] * toUnits)) | 0) +
+    ((codes[at + 2 * stride] * (x[from + 2] * toUnits)) | 0) +
+    ((codes[at + 3 * stride] * (x[from + 3] * toUnits)) | 0) +
+    (((codes[half] * (x[from + 4] * toUnits)) | 0) +
+      ((codes[half + stride] * (x[from + 5] * toUnits)) | 0) +
+      ((codes[half + 2 * stride] * (x[from + 6] * toUnits)) | 0) +
+      ((codes[half + 3 * stride] * (x[from + 7] * toUnits)) | 0))
+  );
+}
+
+/** The same for the terms from `from` up to `to`; codes[base + i stride] goes with x[i]. */
+export function cutTerms(
+  codes: Uint8Array,
+  base: number,
+  stride: number,
+  x: Float64Array,
+  from: number,
+  to: number,
+  toUnits: number,
+): number {
+  let sum = 0;
+  let i = from;
+  for (; i + 8 <= to; i += 8) {
+    sum = (sum + eightTerms(codes, base + i * stride, stride, x, i, toUnits)) | 0;
+  }
+  for (; i < to; i++) sum += (codes[base + i * stride] * (x[i] * toUnits)) | 0;
+  return sum;
+}
+
+/**
  * Sum of codes[at + i] x_i over the channels [first, end) of an operand, in units of 2^-24 of what
  * the kernel sums.
  */
@@ -97,9 +142,8 @@ export function codeChain(
     if (e === zeroExponent) continue;
     const own = e - fraction;
     const toUnits = power(-own);
-    let next = (sum * power(unit - own)) | 0;
-    for (let i = from; i < to; i++) next += (codes[at + i] * values[i] * toUnits) | 0;
-    sum = toF32Bits(next | 0);
+    const next = (sum * power(unit - own)) | 0;
+    sum = toF32Bits(next + cutTerms(codes, at, 1, values, from, to, toUnits));
     unit = own;
   }
   return sum * power(unit);

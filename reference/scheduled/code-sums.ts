@@ -11,7 +11,7 @@
 import type { HeadCache } from '../cache.js';
 import { exponentOf } from '../format.js';
 import { f32TowardZero } from '../mma.js';
-import { type Core, power, sortByAlign, toF32Bits, zeroExponent } from './code-chain.js';
+import { type Core, cutTerms, power, sortByAlign, toF32Bits, zeroExponent } from './code-chain.js';
 import type { Part } from './schedule.js';
 import type { Ends } from './warp-sums.js';
 
@@ -36,11 +36,8 @@ interface Column {
 function cutSum(core: Core, c: Column, weights: Float64Array, sum: number, e: number): number {
   const own = e - core.fraction;
   const toUnits = power(-own);
-  let next = (sum * toUnits) | 0;
-  for (let t = c.from; t < c.to; t++) {
-    next += (c.codes[c.base + t * c.stride] * weights[t] * toUnits) | 0;
-  }
-  return toF32Bits(next) * power(own);
+  const terms = cutTerms(c.codes, c.base, c.stride, weights, c.from, c.to, toUnits);
+  return toF32Bits(((sum * toUnits) | 0) + terms) * power(own);
 }
 
 /** At least what upper ends add up to however they are cut; 2^-48 pays float64's own roundings. */
@@ -94,8 +91,7 @@ function addKnown(
     }
     const own = Math.max(ofB, e) - fraction;
     const toUnits = power(-own);
-    let sum = 0;
-    for (let t = from; t < to; t++) sum += (codes[base + t * stride] * w.low[t] * toUnits) | 0;
+    const sum = cutTerms(codes, base, stride, w.low, from, to, toUnits);
     const fromUnits = power(own);
     const first = (a * toUnits) | 0;
     low[d] = toF32Bits(sum + first) * fromUnits;
