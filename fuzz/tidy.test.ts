@@ -279,6 +279,7 @@ describe('the tree keeps the rules of the house', () => {
       'fuzz/vitest.ts',
       'fuzz/cli.ts',
       'fuzz/campaign/worker.ts',
+      'fuzz/bench/bound-worker.ts',
       'fuzz/bench/check-worker.ts',
       'fuzz/bench/device-worker.ts',
       'fuzz/score/build-child.ts',

@@ -1,13 +1,14 @@
 // bounds.ts - question: how much do the proven bounds see that other acceptance rules do not, and
 // how much room do they leave a right kernel?
 //
-// Design: (1) ten mistakes, each added to the result of a right kernel, at four lengths: in how many
-// of 40 rows each rule rejects the result (bounds-sensitivity.ts). (2) the errors of a kernel over
-// every distribution and several formats and lengths, divided by their bounds (bounds-ratios.ts).
+// Design: (1) ten mistakes, each added to the result of a right kernel, at four lengths: in how
+// many of 40 rows each rule rejects the result (bounds-sensitivity.ts). (2) the errors of a kernel
+// over every distribution and several formats and lengths, divided by their bounds
+// (bounds-ratios.ts).
 //
 // What would refute it: one element of a right kernel outside of either bound; a row of no mistake
-// that is rejected. A row may move by an fp16 ulp and not be seen by L2 (movedUnseen): where the only
-// element that does is so near to 0 that its ulp is below what exponentials leave open.
+// that is rejected. A row may move by an fp16 ulp and not be seen by L2 (movedUnseen): where the
+// only element that does is so near to 0 that its ulp is below what exponentials leave open.
 
 import { DISTRIBUTIONS } from '../../properties/recipe.js';
 import { openKernel } from '../kernels/open.js';
