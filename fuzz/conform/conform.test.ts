@@ -89,6 +89,40 @@ describe('streams', () => {
   });
 });
 
+describe('what is no kernel ends the command with exit code 2 and one sentence', () => {
+  const cli = join(packageRoot(), 'dist', 'fuzz', 'cli.js');
+
+  function compiled(name: string, source: string): string {
+    const path = join(folder, `${name}.so`);
+    const args = ['-shared', '-fPIC', '-x', 'c', '-o', path, '-'];
+    const built = spawnSync('gcc', args, { input: source, encoding: 'utf8' });
+    if (built.status !== 0) throw new Error(`${name}: not compiled: ${built.stderr}`);
+    return `lib:${path}`;
+  }
+  const returning = (table: string) =>
+    `const void* kvproof_kernel(void) { static const unsigned t[32] = ${table}; return t; }`;
+
+  it.each([
+    ['another version', () => compiled('version', returning('{7, 128}')), 'version 7 found'],
+    ['a short table', () => compiled('short', returning('{2, 16}')), 'table of 16 bytes found'],
+    ['an empty table', () => compiled('empty', returning('{2, 4096}')), 'name is null'],
+    ['no symbol', () => compiled('none', 'int x;'), 'exports no function kvproof_kernel()'],
+    ['no library', () => `lib:${join(plugin, 'README.md')}`, 'is not an ELF file'],
+    ['no file', () => 'lib:/nowhere.so', 'cannot be read'],
+    [
+      'a process that prints garbage',
+      () => 'exec:echo this is no kernel at all',
+      'a message starts with',
+    ],
+    ['a process that ends', () => 'exec:exit 3', 'exit-3'],
+  ])('%s', (_name, uri, why) => {
+    const args = [cli, 'conform', uri(), '--workdir', join(folder, 'none')];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr.trim().split('\n')).toEqual([expect.stringContaining(why)]);
+  });
+});
+
 describe('libraries that break a law', () => {
   it.each([
     ['WRITES_PAST', 'memory'],
@@ -99,6 +133,8 @@ describe('libraries that break a law', () => {
     ['ACCEPTS_EVERYTHING', 'declines'],
     ['WRONG_CODES', 'cache'],
     ['DROPS_TOKEN', 'attention'],
+    ['LONG_CACHE', 'sizes'],
+    ['SHORT_CACHE', 'sizes'],
   ])('%s breaks "%s"', async (fault, law) => {
     const uri = library(fault, 'testdata/hostile_kernel.cpp', `-DFAULT=${fault}`);
     expect(failedLaws(await lawsOf(uri))).toContain(law);

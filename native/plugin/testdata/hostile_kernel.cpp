@@ -20,13 +20,22 @@ enum Fault {
   ACCEPTS_EVERYTHING,
   REFUSES_AT_RUN,
   WRONG_CODES,
-  DROPS_TOKEN
+  DROPS_TOKEN,
+  LONG_CACHE,
+  SHORT_CACHE
 };
 
 int calls = 0;
 
 kvp_status hostile_supports(const kvp_problem* p, char* err, size_t size) {
   return FAULT == ACCEPTS_EVERYTHING ? KVP_OK : supports(p, err, size);
+}
+
+kvp_status hostile_sizes(const kvp_problem* p, kvp_sizes* out, char* err, size_t size) {
+  const kvp_status status = sizes(p, out, err, size);
+  if (FAULT == LONG_CACHE) out->cache_bytes += 128;
+  if (FAULT == SHORT_CACHE && out->cache_bytes > 0) out->cache_bytes -= 128;
+  return status;
 }
 
 kvp_status hostile_quantize(const kvp_problem* p, const kvp_buffers* b, void* stream, char* err,
@@ -58,6 +67,7 @@ kvp_status hostile_decode(const kvp_problem* p, const kvp_buffers* b, void* stre
 const kvp_kernel* kvproof_kernel(void) {
   static kvp_kernel kernel = *template_kernel();
   kernel.supports = hostile_supports;
+  kernel.sizes = hostile_sizes;
   kernel.quantize = hostile_quantize;
   kernel.decode = hostile_decode;
   return &kernel;
