@@ -10,10 +10,11 @@
 #include <tuple>
 
 #include "device_arithmetic.h"
+#include "launch_bound.h"
 #include "runtime.h"
 
-#define DEV_KERNEL(threads) void
-#define DEV_KERNEL_BLOCKS(threads, blocks) void
+#define DEV_KERNEL(threads) SIMT_LAUNCH_BOUND(threads) void
+#define DEV_KERNEL_BLOCKS(threads, blocks) SIMT_LAUNCH_BOUND(threads) void
 #define DEV_UNROLL
 #define DEV_SITE simt_here(__builtin_FILE(), __builtin_LINE())
 #define DEV_SHARED(T, name) \
@@ -209,7 +210,8 @@ Status launch(void (*kernel)(P...), const Launch& shape, A... args) {
                             shape.grid.y,
                             shape.grid.z,
                             shape.threads,
-                            shape.smem_bytes};
+                            shape.smem_bytes,
+                            simt_launch_bound(reinterpret_cast<const void*>(kernel))};
   Status status;
   status.code = static_cast<kvp_status>(
       simt_launch(&s, body, &call, sizeof call, status.text, sizeof status.text));

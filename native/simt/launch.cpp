@@ -39,6 +39,10 @@ std::string shape_error(const simt_launch_shape& s) {
   if (s.threads == 0 || s.threads > kThreadsMax) {
     return format("launch: %u threads in a block, 1 to %u are required", s.threads, kThreadsMax);
   }
+  if (s.threads_max != 0 && s.threads > s.threads_max) {
+    return format("launch: %u threads in a block, the kernel has registers for %u (DEV_KERNEL)",
+                  s.threads, s.threads_max);
+  }
   const uint32_t limit = dev::smem_limit(machine.config.sm);
   if (s.shared_bytes > limit) {
     return format("launch: %llu bytes of dynamic shared memory, sm_%u has %u for a block",

@@ -40,6 +40,7 @@ struct simt_launch_shape {
   uint32_t grid_x, grid_y, grid_z;
   uint32_t threads;
   uint64_t shared_bytes;  // dynamic shared memory
+  uint32_t threads_max;   // that the kernel has registers for; 0: not said
 };
 
 extern "C" {

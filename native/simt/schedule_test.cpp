@@ -183,18 +183,24 @@ DEV_KERNEL(1024) plain_kernel(uint32_t* out) {
   if (dev::thread_x() == 0) out[dev::block_x()] = 1;
 }
 
+template <uint32_t warps>
+DEV_KERNEL(warps * 32)
+bounded_kernel(uint32_t* out) {
+  if (dev::thread_x() == 0) out[dev::block_x()] = warps;
+}
+
 // The status and the one report of a launch.
-bool refused(const dev::Launch& launch, uint32_t sm, const std::string& part) {
+bool refused(const dev::Launch& launch, uint32_t sm, const std::string& part,
+             void (*kernel)(uint32_t*) = plain_kernel) {
   test::start({"round-robin", "eager", 1, 0, sm});
-  const dev::Status status = dev::launch(plain_kernel, launch, allocate<uint32_t>(4, "out"));
+  const dev::Status status = dev::launch(kernel, launch, allocate<uint32_t>(4, "out"));
   const auto found = test::reports();
   return status.code == KVP_INVALID && test::contains(status.text, part) && found.size() == 1 &&
          found[0].kind == "limit" && test::contains(found[0].text, part);
 }
-bool accepted(const dev::Launch& launch, uint32_t sm) {
+bool accepted(const dev::Launch& launch, uint32_t sm, void (*kernel)(uint32_t*) = plain_kernel) {
   test::start({"round-robin", "eager", 1, 0, sm});
-  return dev::launch(plain_kernel, launch, allocate<uint32_t>(4, "out")).ok() &&
-         test::reports().empty();
+  return dev::launch(kernel, launch, allocate<uint32_t>(4, "out")).ok() && test::reports().empty();
 }
 
 void limits() {
@@ -213,6 +219,11 @@ void limits() {
            refused(shape(32, 1, most * 1024 + 1), sm, "dynamic shared memory");
   }
   claim(each, "shared memory is limited as on each architecture");
+  const bool two = accepted(shape(64), 90, bounded_kernel<2>) &&
+                   refused(shape(65), 90, "registers for 64", bounded_kernel<2>);
+  const bool four = accepted(shape(128), 90, bounded_kernel<4>) &&
+                    refused(shape(256), 90, "registers for 128", bounded_kernel<4>);
+  claim(two && four, "a launch has the threads that its kernel has registers for, and no more");
 }
 
 DEV_KERNEL(32) faulty_kernel(uint32_t* out, int how) {
