@@ -230,7 +230,7 @@ inline Outcome run(const Case& c, const Inputs& in, const Machine& machine, bool
   out.k_residual.assign(size.residual_bytes / 2, 0xffff);
   out.v_residual = out.k_residual;
   out.output.assign(in.q.size(), 0xffff);
-  out.lse.assign(in.q.size() / 128, NAN);
+  out.lse.assign(in.q.size() / c.head_size, NAN);
   const std::vector<uint8_t> scratch(size.workspace_bytes, 0xff);
   kvp_buffers b{};
   b.q = upload(in.q, "q");

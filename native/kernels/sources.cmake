@@ -19,3 +19,5 @@ set(KVPROOF_CUDA_SOURCES kernels/cuda_device.cu)
 # Executables, linked with the kernels and the emulator.
 set(KVPROOF_KERNELS_TESTS kernels/kernels_test.cpp kernels/decode_test.cpp kernels/pack_test.cpp
   kernels/problem_checks_test.cpp)
+# The same on the checked emulator.
+set(KVPROOF_KERNELS_CHECKED_TESTS kernels/schedules_test.cpp)
