@@ -82,6 +82,37 @@ describe('parseCapabilities', () => {
     expect(read({ ...declared, append: true }, { append: true })).toMatchObject({ message });
   });
 
+  it.each([
+    [80, [[8192, 4]]],
+    [89, [[8192, 4]]],
+    [
+      90,
+      [
+        [8192, 3],
+        [32768, 2],
+      ],
+    ],
+  ])('takes the schedule that is for sm %d', (sm, warps) => {
+    const schedule = [
+      {
+        sm: 90,
+        warps: [
+          [8192, 3],
+          [32768, 2],
+        ],
+      },
+      { sm: 80, warps: [[8192, 4]] },
+    ];
+    const own = { ...declared, arithmetic: { ...declared.arithmetic, schedule } };
+    expect(capabilities(own, { sm }).arithmetic?.schedule).toEqual({ warps });
+  });
+
+  it.each([0, 75, 100, 120])('takes no schedule for sm %d, whose sums are not known', (sm) => {
+    const schedule = [{ sm: 80, warps: [[8192, 4]] }];
+    const own = { ...declared, arithmetic: { ...declared.arithmetic, schedule } };
+    expect(capabilities(own, { sm }).arithmetic?.schedule).toBeUndefined();
+  });
+
   it('accepts a kernel that declares no arithmetic', () => {
     expect(capabilities({ ...declared, arithmetic: null }).arithmetic).toBeNull();
   });
@@ -97,6 +128,16 @@ describe('parseCapabilities', () => {
     ['arithmetic', { operands: 'exact', sumLanes: 1 }, 'capabilities.arithmetic.operands'],
     ['arithmetic', { operands: 'folded', sumLanes: 0 }, 'capabilities.arithmetic.sumLanes'],
     ['arithmetic', undefined, 'capabilities.arithmetic'],
+    [
+      'arithmetic',
+      { operands: 'folded', sumLanes: 8, schedule: [{ sm: 80, warps: [[8192, 4, 1]] }] },
+      'capabilities.arithmetic.schedule[0].warps[0]',
+    ],
+    [
+      'arithmetic',
+      { operands: 'folded', sumLanes: 8, schedule: [{ warps: [[8192, 4]] }] },
+      'capabilities.arithmetic.schedule[0].sm',
+    ],
     ['tiles', [1, Number.NaN], 'capabilities.tiles[1]'],
     ['deterministic', 1, 'capabilities.deterministic'],
     ['batchInvariant', 'yes', 'capabilities.batchInvariant'],

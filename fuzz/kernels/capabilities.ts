@@ -117,7 +117,13 @@ function tensorCore(sm: number): Pick<Arithmetic, 'fraction' | 'fusedProducts'> 
   return anyArithmetic;
 }
 
-/** The schedule of the newest architecture that is not newer than the device. */
+/** Newest architecture of mma.ts. */
+const MEASURED_SM_MAX = 90;
+
+/**
+ * The schedule of the newest architecture that is not newer than the device. None where the tensor
+ * core has not been measured: a range needs its sums bit for bit, where a bound takes the widest.
+ */
 function schedule(value: unknown, path: string, sm: number): Pick<Arithmetic, 'schedule'> {
   const declared = list(value, path, (x, at) => {
     const s = fields(x, at);
@@ -128,7 +134,9 @@ function schedule(value: unknown, path: string, sm: number): Pick<Arithmetic, 's
     });
     return { sm: count(s.sm, `${at}.sm`), warps };
   });
-  const fitting = declared.filter((s) => s.sm <= sm).sort((a, b) => b.sm - a.sm);
+  const fitting = declared
+    .filter((s) => s.sm <= sm && sm <= MEASURED_SM_MAX)
+    .sort((a, b) => b.sm - a.sm);
   return fitting.length === 0 ? {} : { schedule: { warps: fitting[0].warps } };
 }
 

@@ -43,7 +43,7 @@ const RATIO_LENGTHS = [33, 128, 257, 64, 300, 129, 1024, 1500, 777, 2049, 640, 4
 const QUICK_LENGTHS = [33, 257, 129];
 
 export function boundsTasks(seed: number, rows: number, quick: boolean): PlannedTask[] {
-  const lengths = quick ? [128, 1024] : [128, 1024, 8192, 65536];
+  const lengths = quick ? [128, 1024, 8192] : [128, 1024, 8192, 65536];
   const sensitivity = lengths.map((tokens): PlannedTask => {
     const key = `sensitivity/${tokens}`;
     return { key, place: key, task: { study: 'bounds', part: 'sensitivity', tokens, seed } };
