@@ -12,7 +12,7 @@ import { firstTokens, queryTokenCount } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
 import type { Case } from './case.js';
-import type { Inputs, Ran } from './kernel.js';
+import type { Inputs, Ran, RunOptions } from './kernel.js';
 import { pageTable, unshared } from './pages.js';
 import type { Judgement, Verdict } from './property.js';
 import { describeRow } from './rows.js';
@@ -24,6 +24,8 @@ export interface Derived {
   readonly rows: Int32Array;
   /** The same for (request, KV head). */
   readonly heads: Int32Array;
+  /** Of the run of the derived case. */
+  readonly options?: Partial<RunOptions>;
 }
 
 /** These requests of a case, in this order; one may occur twice. None shares its pages. */
@@ -100,7 +102,7 @@ export function judgeDerived(
   derived: Derived,
   exact: boolean = promisesBits(judgement),
 ): Verdict {
-  const second = judgement.run(derived.inputs, {}, derived.case);
+  const second = judgement.run(derived.inputs, derived.options, derived.case);
   if (second.kind === 'failed') return second.verdict;
   if (exact) {
     const base = judgement.base();

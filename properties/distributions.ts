@@ -59,6 +59,11 @@ function levels(drawing: Drawing, row: Row, x: Float64Array, last: number, unit:
   });
 }
 
+/** Integers up to here are fp16 numbers, and so are their halves below. */
+const EXACT_MAX = 2048;
+/** Place of a draw beside those of channels. */
+const UNEVEN = 0x756e6576;
+
 /** One row is a pattern of large entries, the others are normal: its score stands out. */
 function standOut(drawing: Drawing, row: Row, x: Float64Array, position: number): void {
   const head = headKey(drawing.key, row);
@@ -160,6 +165,16 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   grid: (d, r, x) => levels(d, r, x, d.codeMax, 1),
   /** Half way between codes as often as on them: rounding rules. */
   ties: (d, r, x) => levels(d, r, x, 2 * d.codeMax, 0.5),
+  /**
+   * The same with a step that is an odd number, so that the inverse of the range is rounded and
+   * values half way between two codes fall just short of it or just beyond.
+   */
+  'uneven-ties': (d, r, x) => {
+    const last = 2 * d.codeMax;
+    const steps = Math.max(1, Math.floor(EXACT_MAX / last + 1) >> 1);
+    const odd = 2 * below(headKey(d.key, r), UNEVEN, steps) + 1;
+    levels(d, r, x, last, odd / 2);
+  },
   /** Multiples of 2^-24 below 2^-14. */
   subnormal: (d, r, x) => {
     const key = rowKey(d.key, r);

@@ -140,6 +140,13 @@ const ofOptions: readonly PlantedFlaw[] = [
     share: 0.6,
   },
   {
+    story: 'the kernel chooses its splits, whatever the option says',
+    property: 'reported-sizes',
+    plant: () => (_c, _inputs, ran) => ({ ...ran, splits: 1 }),
+    shows: (c) => c.options.splits > 1,
+    share: 1,
+  },
+  {
     story: 'the last token is not read if its score is the largest',
     property: 'token-order',
     plant: () => (c, inputs, ran) => {
@@ -284,6 +291,18 @@ const ofBreadth: readonly PlantedFlaw[] = [
     plant: () => (c, _inputs, ran) => nudged(c, ran, () => c.options.pages?.order === 'shuffled'),
     shows: hasTokens,
     share: 0.6,
+  },
+  {
+    story: 'the offset of a page is a number of 32 bits',
+    property: 'far-pages',
+    plant:
+      () =>
+      (c, _inputs, ran, { firstPage = 0 }) =>
+        firstPage * recordBytes(c.scheme, c.problem.headSize) * c.problem.kvHeads < 2 ** 32
+          ? ran
+          : damagedRecord(c, ran),
+    shows: (c) => c.problem.tokens.some((n) => n >= 128),
+    share: 1,
   },
   {
     story: 'rows that lie apart are taken with an element of the gap',

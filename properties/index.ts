@@ -5,12 +5,14 @@ import { appendedTokens } from './appended-tokens.js';
 import type { Case } from './case.js';
 import { chosenProperties } from './choice.js';
 import { constantV } from './constant-v.js';
+import { declaration } from './declaration.js';
 import { dequantizedValues } from './dequantized-values.js';
 import { determinism } from './determinism.js';
 import { duplicatedTokens } from './duplicated-tokens.js';
 import { errorBound } from './error-bound.js';
 import { exactCodes } from './exact-codes.js';
 import { expandedHeads } from './expanded-heads.js';
+import { farPages } from './far-pages.js';
 import { headOrder } from './head-order.js';
 import { history } from './history.js';
 import { keyShift } from './key-shift.js';
@@ -26,6 +28,7 @@ import { queryScale } from './query-scale.js';
 import { queryTokensAlone } from './query-tokens-alone.js';
 import { redzone } from './redzone.js';
 import { refusal } from './refusal.js';
+import { reportedSizes } from './reported-sizes.js';
 import { requestAlone } from './request-alone.js';
 import { requestOrder } from './request-order.js';
 import { scheduleIndependence } from './schedule-independence.js';
@@ -48,10 +51,13 @@ export const properties: readonly Property[] = [
   memoryLaws, // 3, on a checking emulator
   scheduleIndependence, // 3, the same
   refusal, // 0
+  declaration, // 0
+  reportedSizes, // 0
   errorBound, // 0 + 1
   splitCount, // 1
   appendedTokens, // 1, of many launches
   pageOrder, // 1
+  farPages, // 1
   stridedRows, // 1
   laterTokens, // 1
   queryTokensAlone, // 1

@@ -94,6 +94,11 @@ export interface Capabilities {
   readonly strided?: boolean;
   /** Runs on a stream of its own are possible (RunOptions.ownStream). */
   readonly streams?: boolean;
+  /**
+   * RunOptions.firstPage is honoured: whoever runs the kernel can put its pool of pages behind
+   * addresses that exist and that nobody touches.
+   */
+  readonly farPages?: boolean;
   readonly emulated: boolean;
   /** Every load and store of the kernel is checked. */
   readonly checked: boolean;
@@ -125,6 +130,11 @@ export interface RunOptions {
   /** Overrides case.options.splits. */
   readonly splits?: number;
   readonly schedule?: Schedule;
+  /**
+   * Of a case with a page table: pages of the pool before the first one of the case. No record lies
+   * in them, results do not show them, and no memory stands behind them. 0 unless given.
+   */
+  readonly firstPage?: number;
 }
 
 /** What a kernel with a layout of its own says that its cache holds. */
@@ -179,6 +189,8 @@ export interface Ran {
   readonly scheduleHash: string;
   /** What decode cut the tokens of a request into; absent: the kernel does not say. */
   readonly splits?: number;
+  /** Pages that the kernel says its cache has; absent: it does not say. */
+  readonly pages?: number;
 }
 
 export type RunResult =

@@ -20,6 +20,7 @@ export const DISTRIBUTIONS = [
   'normal',
   'grid',
   'ties',
+  'uneven-ties',
   'subnormal',
   'near-overflow',
   'heavy-tail',

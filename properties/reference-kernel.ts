@@ -10,7 +10,7 @@ import type { Arithmetic } from '../reference/arithmetic.js';
 import { attend } from '../reference/attention.js';
 import { dequantized, keyRows, readCache, referenceCache, valueRows } from '../reference/cache.js';
 import { elementFromF64 } from '../reference/format.js';
-import { usedPages } from '../reference/page-table.js';
+import { pageCount, usedPages } from '../reference/page-table.js';
 import { elementType, problemError, queryTokensMax } from '../reference/problem.js';
 import { bitdecoding, recordTokens, schemeError } from '../reference/scheme.js';
 import type { Case } from './case.js';
@@ -48,7 +48,7 @@ export function referenceCapabilities(arithmetic: Arithmetic | null): Capabiliti
     deterministic: true,
     batchInvariant: true,
     queryTokensMax,
-    ...{ paged: true, append: true, dequantize: true, strided: true },
+    ...{ paged: true, append: true, dequantize: true, strided: true, farPages: true },
     emulated: false,
     checked: false,
   };
@@ -73,7 +73,7 @@ export class ReferenceKernel implements Kernel {
     return wrong ?? undeclared(this.capabilities, c);
   }
 
-  run(c: Case, { q, k, v }: Inputs, { poison }: RunOptions): Ran {
+  run(c: Case, { q, k, v }: Inputs, { poison, splits = c.options.splits }: RunOptions): Ran {
     const { problem, scheme, options } = c;
     const table = pageTable(c);
     const made = referenceCache(problem, scheme, k, v, table);
@@ -90,6 +90,8 @@ export class ReferenceKernel implements Kernel {
       lse: Float32Array.from(lse),
       kValues: dequantized(problem, heads, keyRows),
       vValues: dequantized(problem, heads, valueRows),
+      splits: Math.max(splits, 1),
+      pages: pageCount(problem, table),
       violations: [],
       reports: [],
       scheduleHash: '',

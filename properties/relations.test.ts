@@ -13,7 +13,7 @@ import type { Property, Verdict } from './property.js';
 import { ReferenceKernel } from './reference-kernel.js';
 
 const right = new ReferenceKernel();
-const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 600, deepTokensMax: 600 };
+const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 600, deepTokensMax: 600, longTokensMax: 600 };
 
 const sample = (count: number, seed: number, options = {}): Case[] =>
   fc.sample(caseArbitrary(right.capabilities, { ...SMALL, ...options }), { numRuns: count, seed });

@@ -5,9 +5,10 @@
 // goes out through `events`, and fuzz/report makes the text.
 
 import { join, relative } from 'node:path';
-import { caseArbitrary } from '../../properties/index.js';
+import { caseArbitrary, caseHash } from '../../properties/index.js';
 import { TWIN } from '../../properties/twin.js';
 import { readCases, type StoredCase } from './case-file.js';
+import { Climber } from './climber.js';
 import {
   groupFailures,
   type ShrinkContext,
@@ -18,7 +19,7 @@ import { readBaseline } from './finding-store.js';
 import { Lane, type OpenLaneResult } from './lane.js';
 import { headCommit, packageRoot } from './package-root.js';
 import { CASE_SPACE, casesFor, type Plan, planCases } from './plan.js';
-import { type CaseRecord, type PoolResult, runCases } from './pool.js';
+import { type CaseRecord, CLIMBED, type PoolOptions, type PoolResult, runCases } from './pool.js';
 import { type ReportedFinding, storeShrunk } from './reported-finding.js';
 import type { Seed } from './seed.js';
 import type { Workdir } from './workdir.js';
@@ -39,6 +40,8 @@ export interface CampaignOptions {
     readonly generated: number | null;
     /** A hard stop; null: the plan is run to its end. */
     readonly seconds: number | null;
+    /** Cases that climb from what the plan has shown (climber.ts); 0 unless given. */
+    readonly climbed?: number;
   };
   /** Stored cases and the real cache come before the generated ones. */
   readonly corpus: boolean;
@@ -102,7 +105,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
       generated,
     });
     options.events.opened(kernel, hello, plan);
-    const pool = await runCases(plan, {
+    const run: PoolOptions = {
       lanes,
       properties: options.properties,
       always: options.twin === undefined ? [] : [TWIN],
@@ -112,7 +115,10 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
       stopAt: budget.seconds === null ? null : Date.now() + budget.seconds * 1000,
       interrupt: options.interrupt,
       onRecord: options.events.ran,
-    });
+    };
+    const planned = await runCases(plan, run);
+    const climber = new Climber(hello.capabilities, options.seed);
+    const pool = await climb(planned, plan.length, budget.climbed ?? 0, climber, run);
     const commit = headCommit(process.cwd());
     const shrunk = await shrinkAll(pool.records, arbitrary, lanes, options);
     const findings = shrunk.map((one) => {
@@ -126,7 +132,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
       hello,
       seed: options.seed,
       commit,
-      planned: plan.length,
+      planned: plan.length + (budget.climbed ?? 0),
       pool,
       findings,
       elapsedMs: Date.now() - startedAt,
@@ -134,6 +140,35 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
   } finally {
     await Promise.all(lanes.map((each) => each.close()));
   }
+}
+
+/** Cases of one round of a climb: the same whatever the number of lanes. */
+const ROUND = 16;
+
+/** Runs `count` further cases, each round of them proposed from all that ran before. */
+async function climb(
+  start: PoolResult,
+  firstIndex: number,
+  count: number,
+  climber: Climber,
+  options: PoolOptions,
+): Promise<PoolResult> {
+  for (const record of start.records) climber.note(record);
+  let all = start;
+  for (let done = 0; done < count && all.stopped === 'finished'; done += ROUND) {
+    const cases = Array.from({ length: Math.min(ROUND, count - done) }, (_, i) => {
+      const c = climber.propose(done + i);
+      return { index: firstIndex + done + i, origin: CLIMBED, case: c, hash: caseHash(c) };
+    });
+    const round = await runCases({ length: cases.length, at: (i) => cases[i] }, options);
+    for (const record of round.records) climber.note(record);
+    all = {
+      ...round,
+      records: [...all.records, ...round.records],
+      broken: [...all.broken, ...round.broken],
+    };
+  }
+  return all;
 }
 
 /** Hand-written seeds of the package, then what was found before. */

@@ -54,7 +54,13 @@ interface Progress {
   readonly broken: Breakage[];
 }
 
-export async function runCases(plan: Plan, options: PoolOptions): Promise<PoolResult> {
+/** Origin of a case that a climb has proposed. */
+export const CLIMBED = 'climbed';
+
+export async function runCases(
+  plan: Pick<Plan, 'length' | 'at'>,
+  options: PoolOptions,
+): Promise<PoolResult> {
   const progress: Progress = { next: 0, loss: null, late: false, records: [], broken: [] };
   const endAll = () => {
     for (const lane of options.lanes) void lane.close();
@@ -79,18 +85,18 @@ function stopOf(progress: Progress, interrupt: AbortSignal): PoolResult['stopped
   return progress.late ? 'time' : 'finished';
 }
 
-/** Stored cases are judged by everything, generated ones by what their name chooses. */
+/** Stored cases are judged by everything, drawn ones by what their name chooses. */
 export function namesFor(
   { origin, case: c }: PlannedCase,
   { properties: names, always }: Pick<PoolOptions, 'properties' | 'always'>,
 ): readonly string[] | null {
-  if (names !== null || origin !== 'generated') return names;
+  if (names !== null || (origin !== 'generated' && origin !== CLIMBED)) return names;
   return [...propertiesFor(c).map(({ name }) => name), ...always];
 }
 
 async function runLane(
   lane: Lane,
-  plan: Plan,
+  plan: Pick<Plan, 'length' | 'at'>,
   progress: Progress,
   options: PoolOptions,
 ): Promise<void> {

@@ -5,7 +5,7 @@
 // as run when at least one property gave a verdict on it other than "unsupported".
 
 import type { Case } from '../../properties/case.js';
-import type { CaseRecord } from './pool.js';
+import { type CaseRecord, CLIMBED } from './pool.js';
 
 export interface PropertyTally {
   readonly name: string;
@@ -94,7 +94,7 @@ function traitsOf(origin: string, c: Case): [Trait, string][] {
   const { tokens, queryHeads, kvHeads } = c.problem;
   const lengths = [...new Set(tokens.map(lengthClass))];
   return [
-    ['origin', origin === 'generated' || origin === 'real-cache' ? origin : 'stored'],
+    ['origin', ['generated', 'real-cache', CLIMBED].includes(origin) ? origin : 'stored'],
     ['bits', String(c.scheme.bits)],
     ['group', String(c.scheme.group)],
     ...lengths.map((value): [Trait, string] => ['tokens', value]),

@@ -118,9 +118,9 @@ async function mutantsFrom(
     if (flags.mutants !== undefined) {
       throw new UsageError('--generate: makes mutants, and --mutants names others: one of them');
     }
-    const { seed, workdir, buildDeadlineMs, interrupt } = options;
+    const { seed, workdir, buildDeadlineMs, workers, interrupt } = options;
     const generated = await generateMutants({
-      ...{ seed, buildDeadlineMs, interrupt },
+      ...{ seed, buildDeadlineMs, workers, interrupt },
       count: parseCount('--generate', flags.generate, 10_000),
       folder: flags.generated ?? join(workdir.path, `generated-${seed}`),
       onTried: ({ made, tried, what }) => tell(`${made} made of ${tried} tried, ${what}`),

@@ -26,6 +26,7 @@ export interface VerifyFlags {
   kernel?: string;
   time?: string;
   runs?: string;
+  climb?: string;
   seed?: string;
   baseline?: string;
   json?: string;
@@ -88,6 +89,7 @@ function optionsFrom(flags: VerifyFlags): Omit<CampaignOptions, 'events'> {
     budget: {
       generated: flags.runs === undefined ? null : parseCount('--runs', flags.runs, 100_000_000),
       seconds: flags.runs !== undefined && flags.time === undefined ? null : seconds,
+      climbed: flags.climb === undefined ? 0 : parseCount('--climb', flags.climb, 100_000_000),
     },
     corpus: true,
     workers: workersFrom(flags.workers),

@@ -7,6 +7,7 @@ export const verifyVerb: DefineVerb = (program, { settle, version }) => {
     .description('run stored, real and generated cases; exit code 1 if a property fails')
     .option('--time <time>', 'plan cases for this long, and stop then (default 60s)')
     .option('--runs <n>', 'generate this many cases, whatever they take')
+    .option('--climb <n>', 'then so many towards the bound and into cells not reached')
     .option('--seed <seed>', 'a number or a git hash (default: the current commit)')
     .option('--workers <n>', 'processes (default: one for each core)')
     .option('--baseline <dir>', 'findings that are known: red only for new ones')

@@ -28,6 +28,8 @@ export interface HostFacts {
   readonly dequantize?: boolean;
   /** Of the library's memory; absent: none. */
   readonly streams?: boolean;
+  /** The host can put a pool of pages behind addresses that nobody touches. */
+  readonly farPages?: boolean;
 }
 
 /** Thrown and caught in this file only: the way out of a nested check. */
@@ -213,6 +215,9 @@ export function parseCapabilities(json: string, host: HostFacts): CapabilitiesRe
       deterministic: flag(c.deterministic, 'deterministic'),
       ...optional(c, host),
       ...(host.streams === true ? { streams: true } : {}),
+      ...(c.layout === 'record128' && c.paged === true && host.farPages === true
+        ? { farPages: true }
+        : {}),
       emulated: host.emulated,
       checked: host.checked,
     };

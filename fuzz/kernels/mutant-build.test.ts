@@ -30,6 +30,7 @@ const description = {
   flags: ['-x', 'c', '-std=c11', '-D_DEFAULT_SOURCE', '-fPIC'],
   checkedFlags: ['-DEMULATED'],
   ...{ sources: [SOURCE], linkFlags: ['-shared'], systemLibraries: ['-lm'] },
+  neverEntered: {},
   libraries: ['build/Release/library.a'],
   checkedLibraries: ['build/Release/library.a'],
 };
@@ -113,6 +114,22 @@ describe('buildMutant', () => {
     // Of the third library only the echo kernel, edited otherwise, is new.
     builtPath(mutant({ file: SOURCE, find: '"echo"', replace: '"ohce"' }));
     expect(readdirSync(join(root, 'build/mutants/objects')).length).toBe(objects + 1);
+  });
+
+  it('takes unedited what the architecture of the mutant never enters', () => {
+    const header = 'native/host/testdata/third.h';
+    writeFileSync(join(root, header), 'static inline int third(void) { return 3; }\n');
+    const other = 'native/host/testdata/third.c';
+    writeFileSync(
+      join(root, other),
+      '#include "third.h"\nint third_unit(void) { return third(); }\n',
+    );
+    const sources = [SOURCE, other];
+    describeBuild({ sources, neverEntered: { sm_90: [other] } });
+    const edit = { file: header, find: '3', replace: '4' };
+    expect(build(mutant(edit))).toMatchObject({ kind: 'misfit' });
+    describeBuild({ sources, neverEntered: { sm_80: [other] } });
+    expect(build(mutant(edit))).toMatchObject({ kind: 'built' });
   });
 
   it('says that a compile error is one, with the compiler and its line', () => {

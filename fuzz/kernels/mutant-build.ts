@@ -4,9 +4,10 @@
 // The build writes build/Release/emulated_build.json: compiler, flags, the kernels' translation
 // units and the emulator's static libraries. Each translation unit is compiled from a copy of
 // itself and of what it includes, edits applied, and kept under the hash of all that goes into it;
-// so a mutant compiles only what it changes, and a second request compiles nothing. Several
-// processes may build at once: each works in a folder of its own and moves the result into place
-// with one rename.
+// so a mutant compiles only what it changes, and a second request compiles nothing. Kernels that
+// the mutant's architecture never launches are taken unedited, last on the linker's line, so that
+// an inline function which both have is the edited one. Several processes may build at once: each
+// works in a folder of its own and moves the result into place with one rename.
 //   build/mutants/objects/<hash>.o      build/mutants/<hash>/kernel.so
 
 import { spawnSync } from 'node:child_process';
@@ -37,6 +38,8 @@ interface BuildDescription {
   /** Added for the checked build. */
   readonly checkedFlags: readonly string[];
   readonly sources: readonly string[];
+  /** By architecture: translation units whose kernels no launch of the clean kernels reaches. */
+  readonly neverEntered: Readonly<Record<string, readonly string[]>>;
   readonly linkFlags: readonly string[];
   readonly libraries: readonly string[];
   readonly checkedLibraries: readonly string[];
@@ -54,8 +57,7 @@ const LIST_FIELDS = [
 ];
 
 export type BuildResult =
-  /** objects: of each translation unit, in the order of the build's description. */
-  | { kind: 'built'; path: string; objects: readonly string[] }
+  | { kind: 'built'; path: string }
   /** The mutant does not fit the sources. */
   | { kind: 'misfit'; message: string }
   /** It fits, and the compiler or the linker refuses it. */
@@ -70,7 +72,9 @@ type Failure = Exclude<BuildResult, { kind: 'built' }>;
  * seconds. -O1 takes 60 % of the time of -O2 and they run as fast (GCC 12, 2026-11);
  * -O0 runs three times slower. Bits are the same at any level: nothing is contracted.
  */
-const MUTANT_FLAGS = ['-O1'];
+const MUTANT_FLAGS = ['-O1', '-ffunction-sections', '-fdata-sections'];
+/** Nothing in a library that its functions do not need: equal bytes, equal programs. */
+const MUTANT_LINK_FLAGS = ['-Wl,--gc-sections', '-Wl,--build-id=none'];
 
 /** One compilation or link; far above the 20 s that the slowest takes. */
 const TOOL_DEADLINE_MS = 240_000;
@@ -91,16 +95,17 @@ export function buildMutant(
   if (edited.kind === 'error') return { kind: 'misfit', message: edited.message };
   const read = (file: string) => edited.files.get(file) ?? readSource(file);
 
-  const units = description.sources.map((source) => ({
-    source,
-    files: includeClosure(source, read),
-  }));
+  const idle = new Set(description.neverEntered[mutant.architecture] ?? []);
+  const entered = description.sources.filter((source) => !idle.has(source));
+  const units = entered.map((source) => ({ source, files: includeClosure(source, read) }));
   for (const file of edited.files.keys()) {
     if (!units.some(({ files }) => files.has(file))) {
-      const message = `${file} is not part of the emulated kernels, so editing it changes nothing`;
+      const of = `the kernels that an emulated ${mutant.architecture} launches`;
+      const message = `${file} is not part of ${of}, so editing it changes nothing`;
       return { kind: 'misfit', message };
     }
   }
+  for (const source of idle) units.push({ source, files: includeClosure(source, readSource) });
   const build = new Build(root, description, options.checked);
   return build.inScratchFolder(() => build.library(units));
 }
@@ -118,19 +123,16 @@ export function emulatedSources(root = packageRoot()): string[] {
 }
 
 /**
- * A hash of the machine code and the data of objects, without what only debuggers read: equal
- * hashes, equal programs.
+ * A hash of the machine code and the data that a built library has, without what only debuggers
+ * read: equal hashes, equal programs. Functions that nothing calls are not in it.
  */
-export function codeHash(objects: readonly string[]): string {
-  // A file: written to a pipe, which has no positions, an object comes out empty.
+export function codeHash(library: string): string {
+  // A file: written to a pipe, which has no positions, a library comes out empty.
   const folder = mkdtempSync(join(tmpdir(), 'kvproof-code-'));
   try {
-    const stripped = objects.map((object, i) => {
-      const path = join(folder, `${i}.o`);
-      const tool = spawnSync('strip', ['--strip-debug', '-o', path, object]);
-      return readFileSync(tool.status === 0 ? path : object);
-    });
-    return hashOf(stripped);
+    const path = join(folder, 'kernel.so');
+    const tool = spawnSync('strip', ['--strip-all', '-o', path, library]);
+    return hashOf([readFileSync(tool.status === 0 ? path : library)]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -142,12 +144,13 @@ function readDescription(root: string): BuildDescription | Failure {
     return { kind: 'no-build', message: `${path}: not found, ${BUILD_REMEDY}` };
   }
   const description = JSON.parse(readFileSync(path, 'utf8'));
-  const broken = [...LIST_FIELDS, 'compiler', 'compilerVersion'].find((key) => {
+  const isText = (x: unknown) => typeof x === 'string';
+  const isList = (x: unknown) => Array.isArray(x) && x.every(isText);
+  const broken = [...LIST_FIELDS, 'compiler', 'compilerVersion', 'neverEntered'].find((key) => {
     const value: unknown = description[key];
-    const isText = (x: unknown) => typeof x === 'string';
-    return !(key.startsWith('compiler')
-      ? isText(value)
-      : Array.isArray(value) && value.every(isText));
+    if (key.startsWith('compiler')) return !isText(value);
+    if (key !== 'neverEntered') return !isList(value);
+    return typeof value !== 'object' || value === null || !Object.values(value).every(isList);
   });
   if (broken === undefined) return description as BuildDescription;
   const message = `${path}: ${broken} is missing or of another type, ${BUILD_REMEDY}`;
@@ -223,17 +226,18 @@ class Build {
     const objectHashes = units.map((unit) => this.objectHash(unit));
     const hash = hashOf([
       ...objectHashes,
-      JSON.stringify({ linkFlags, systemLibraries }),
+      JSON.stringify([linkFlags, MUTANT_LINK_FLAGS, systemLibraries]),
       ...archives.map((path) => readFileSync(path)),
     ]);
     const path = join(this.folder, hash, 'kernel.so');
+    if (existsSync(path)) return { kind: 'built', path };
     const objects = units.map((unit, i) => this.object(unit, objectHashes[i]));
-    if (existsSync(path)) return { kind: 'built', path, objects };
     const linked = join(this.scratch, 'kernel.so');
-    this.run([...linkFlags, ...objects, ...archives, ...systemLibraries, '-o', linked]);
+    const inputs = [...objects, ...archives, ...systemLibraries];
+    this.run([...linkFlags, ...MUTANT_LINK_FLAGS, ...inputs, '-o', linked]);
     mkdirSync(dirname(path), { recursive: true });
     renameSync(linked, path);
-    return { kind: 'built', path, objects };
+    return { kind: 'built', path };
   }
 
   /**

@@ -29,6 +29,8 @@ export interface NativeProblem {
   /** Entries of a request in the page table; 0: no table. */
   readonly pageTableStride: number;
   readonly poolPages: number;
+  /** Pages of the pool before these, of which there is only the address. */
+  readonly firstPage?: number;
   /** The last tokens of each request that come one a step; more than 0 requires a table. */
   readonly appended: number;
   /** (requests): leading tokens whose records other requests write. */
@@ -54,7 +56,7 @@ function tableOf(c: Case): PageTable | undefined {
   return pageTable(c) ?? ((c.options.appended ?? 0) > 0 ? plainTable(c) : undefined);
 }
 
-export function nativeProblem(c: Case, splits: number): NativeProblem {
+export function nativeProblem(c: Case, splits: number, firstPage = 0): NativeProblem {
   const { format, kAxis, bits, group } = c.scheme;
   const { tokens, queryHeads, kvHeads, headSize } = c.problem;
   const { softmaxScale, appended = 0, inputPadding = 0 } = c.options;
@@ -66,6 +68,7 @@ export function nativeProblem(c: Case, splits: number): NativeProblem {
     type: elementType(c.problem),
     pageTableStride: table?.stride ?? 0,
     poolPages: table?.pages ?? 0,
+    ...(firstPage === 0 ? {} : { firstPage }),
     ...(table === undefined ? {} : { kept: sharedTokens(c) }),
   };
 }

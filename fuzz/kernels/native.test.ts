@@ -236,12 +236,15 @@ describe('a run with a page table', () => {
     const { call, handle } = await opened(echo('PAGED', 'EMULATED'), 90);
     const changes = { inputPadding: 8 };
     const result = await call('run', handle, { ...paged, ...changes }, given, nanPoison);
-    // Rows of 16 bytes and 16 bytes between them: q, quantised tokens, appended ones and none.
-    const [q, quantised, appended, none] = [32, 2 * (160 + 120), 2 * 283, 2 * (4 * 140 - 283)];
-    const initialised = (q + 2 * (quantised + appended + none)) * 32 + 4 * 12;
-    const between = (q + 2 * (quantised + appended)) * 16 + 2 * none * 32 + 4 * 8;
+    // Tokens of q, quantised ones of k and v, appended ones and none. Bytes of a token: 4 heads of
+    // q or 2 of k or v; behind each head of k and behind each token of v the gap is twice as wide.
+    const [q, quantised, appended, none] = [8, 160 + 120, 283, 4 * 140 - 283];
+    const [ofQ, ofK, ofV] = [4 * 32 + 16, 2 * 48 + 16, 2 * 32 + 32];
+    const initialised = q * ofQ + (quantised + appended + none) * (ofK + ofV) + 4 * 12;
+    const held = q * 4 * 16 + (quantised + appended) * 4 * 16 + 4 * 4;
+    const between = initialised - held;
     const page = 128 * tokenWords * 2;
-    const written = 6 * page + 2 * 4 * page + 64 + q * 16 + q * 4;
+    const written = 6 * page + 2 * 4 * page + 64 + q * 4 * (16 + 4);
     expect(result.reports[1].text).toBe(
       `${written + 3 * page + between} never written, ${initialised} initialised, ` +
         `${12 * 2 * 4096} redzone`,

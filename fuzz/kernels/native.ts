@@ -129,7 +129,7 @@ export function openNative(target: NativeTarget): OpenResult {
   const opened = addon.open(path, { ordinal, sm });
   if (opened.kind !== 'opened') return fail(opened.kind === 'no-device' ? 3 : 2, opened.message);
   const described = addon.describe(opened.handle);
-  const facts = { ...described, sm: described.device.sm };
+  const facts = { ...described, sm: described.device.sm, farPages: true };
   const parsed = parseCapabilities(described.capabilities, facts);
   if (parsed.kind === 'error') {
     addon.close(opened.handle);
@@ -175,8 +175,9 @@ export class NativeKernel implements Kernel {
   }
 
   run(c: Case, inputs: Inputs, options: RunOptions): RunResult {
-    const problem = nativeProblem(c, options.splits ?? c.options.splits);
     const { poison, schedule, ownStream = false } = options;
+    const { splits = c.options.splits, firstPage } = options;
+    const problem = nativeProblem(c, splits, firstPage);
     const result = this.addon.run(this.handle, problem, nativeInputs(c, inputs), {
       poison,
       ownStream,

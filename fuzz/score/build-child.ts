@@ -21,7 +21,7 @@ function reply(): ChildReply {
   if (read.kind === 'error') return { kind: 'misfit', message: read.message };
   const built = buildMutant(read.mutant, { checked: what === 'checked' });
   if (what !== 'code' || built.kind !== 'built') return built;
-  return { kind: 'code', hash: codeHash(built.objects) };
+  return { kind: 'code', hash: codeHash(built.path) };
 }
 
 process.send?.(reply(), () => process.disconnect());

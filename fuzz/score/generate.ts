@@ -6,13 +6,13 @@
 // one is equivalent, or the same bug twice.
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../campaign/package-root.js';
 import { type Seed, streamOf } from '../campaign/seed.js';
 import type { Mutant } from '../kernels/mutant.js';
 import { emulatedSources } from '../kernels/mutant-build.js';
-import { buildInChild, codeInChild } from './build.js';
+import { codeInChild } from './build.js';
 import { MUTATION_KINDS, type MutationSite, mutationSites } from './mutation-site.js';
 
 export interface GenerateOptions {
@@ -21,6 +21,8 @@ export interface GenerateOptions {
   /** Where the mutant files are written. */
   readonly folder: string;
   readonly buildDeadlineMs: number;
+  /** Builds at a time. */
+  readonly workers: number;
   readonly interrupt: AbortSignal;
   onTried(event: { made: number; tried: number; what: string }): void;
 }
@@ -43,41 +45,51 @@ const TRIES = 40;
 export async function generateMutants(options: GenerateOptions): Promise<Generated> {
   const { count, seed, folder, buildDeadlineMs, interrupt } = options;
   mkdirSync(folder, { recursive: true });
+  const how = { deadlineMs: buildDeadlineMs, interrupt };
   const sites = allSites();
   const paths: string[] = [];
   const seen = new Set<string>();
-  const codes = new Set([await codeInChild(null, { deadlineMs: buildDeadlineMs, interrupt })]);
+  const clean = await codeInChild(null, how);
+  if (clean.kind !== 'code') throw new Error(textOf(clean));
+  const codes = new Set([clean.hash]);
   const sums = { tried: 0, notCompiling: 0, sameCode: 0 };
   while (paths.length < count && sums.tried < count * TRIES && !interrupt.aborted) {
-    const site = draw(sites, seed, sums.tried++);
-    const key = JSON.stringify([site.file, site.find, site.replace]);
-    if (seen.has(key)) continue;
-    seen.add(key);
-    const mutant = mutantOf(site, seed, paths.length + 1);
-    const path = join(folder, `${mutant.id}.json`);
-    writeFileSync(path, `${JSON.stringify(mutant, null, 2)}\n`);
-    const tried = (what: string) => {
+    // Several at once, taken in order, so that what is made does not depend on the workers.
+    const batch: MutationSite[] = [];
+    const size = Math.min(options.workers, count - paths.length);
+    for (; batch.length < size && sums.tried < count * TRIES; sums.tried++) {
+      const site = draw(sites, seed, sums.tried);
+      const key = JSON.stringify([site.file, site.find, site.replace]);
+      if (!seen.has(key)) batch.push(site);
+      seen.add(key);
+    }
+    const files = batch.map((site) => ({ site, ...written(site, seed, folder) }));
+    const built = await Promise.all(files.map(({ path }) => codeInChild(path, how)));
+    for (const [i, { site, path }] of files.entries()) {
+      const reply = built[i];
+      if (reply.kind === 'no-build') throw new Error(reply.message);
+      const isNew = reply.kind === 'code' && !codes.has(reply.hash);
+      if (reply.kind === 'code') codes.add(reply.hash);
+      if (isNew) paths.push(path);
+      else rmSync(path);
+      if (reply.kind !== 'code') sums.notCompiling += 1;
+      else if (!isNew) sums.sameCode += 1;
+      const what = isNew ? site.change : reply.kind === 'code' ? 'same machine code' : reply.kind;
       options.onTried({ made: paths.length, tried: sums.tried, what: `${site.file}: ${what}` });
-    };
-    const how = { deadlineMs: buildDeadlineMs, interrupt };
-    const built = await buildInChild(path, { ...how, checked: false });
-    if (built.kind === 'no-build') throw new Error(built.message);
-    if (built.kind !== 'built') {
-      sums.notCompiling += 1;
-      tried('does not compile');
-      continue;
     }
-    const code = await codeInChild(path, how);
-    if (codes.has(code)) {
-      sums.sameCode += 1;
-      tried('same machine code');
-      continue;
-    }
-    codes.add(code);
-    paths.push(path);
-    tried(site.change);
   }
   return { paths, ...sums };
+}
+
+function textOf(reply: object): string {
+  return 'message' in reply ? String(reply.message) : 'the clean kernels were not built';
+}
+
+function written(site: MutationSite, seed: Seed, folder: string): { path: string } {
+  const mutant = mutantOf(site, seed);
+  const path = join(folder, `${mutant.id}.json`);
+  writeFileSync(path, `${JSON.stringify(mutant, null, 2)}\n`);
+  return { path };
 }
 
 /** Sites by kind, in the order of the files. */
@@ -101,14 +113,10 @@ function draw(sites: Map<string, MutationSite[]>, seed: Seed, index: number): Mu
   return own[random.nextInt(0, own.length - 1)];
 }
 
-function mutantOf(
-  { kind, file, line, find, replace, change }: MutationSite,
-  seed: Seed,
-  number: number,
-): Mutant {
+function mutantOf({ kind, file, line, find, replace, change }: MutationSite, seed: Seed): Mutant {
   const name = createHash('sha256').update(`${file}\0${find}\0${replace}`).digest('hex');
   return {
-    id: `systematic-${String(seed).slice(0, 12)}-${number}-${name.slice(0, 6)}`,
+    id: `systematic-${String(seed).slice(0, 12)}-${name.slice(0, 8)}`,
     class: 'systematic',
     story: `${kind} at line ${line} of ${file.slice(file.lastIndexOf('/') + 1)}: ${change}`,
     precedent: 'none known',

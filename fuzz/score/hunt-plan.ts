@@ -2,11 +2,13 @@
 //
 // A gate runs what failed before and then anything; a score wants the first kill. Nearly all bugs
 // show in small cases if these are diverse, so small draws lead, with the hand-written seeds
-// between them; draws of the full space (long requests, many heads, deep ones) follow at first one
-// in four, then every other one. The order is a function of the seed and of what the kernel
-// declares, so every mutant of an architecture meets the same cases.
+// between them; draws of the full space and of every rare kind in turn
+// (properties/arbitrary/rare.ts) follow at first one in four, then every other one. The order is a
+// function of the seed and of what the kernel declares, so every mutant of an architecture meets
+// the same cases.
 
 import { join } from 'node:path';
+import type * as fc from 'fast-check';
 import { caseArbitrary } from '../../properties/arbitrary/case.js';
 import { type Case, caseHash } from '../../properties/case.js';
 import type { Capabilities } from '../../properties/kernel.js';
@@ -18,8 +20,8 @@ import { drawAt, type Seed } from '../campaign/seed.js';
 
 /** About 1,000 pairs of a token and a query head: 10 ms a run on the emulator. */
 const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 520, requestsMax: 4, kvHeadsMax: 3 } as const;
-/** Of the full draws, so that a ring turns and a table of requests overflows within seconds. */
-const RARE_ONE_IN = 5;
+/** Kinds of full draws in turn; null: as a campaign draws them. A long one takes seconds. */
+const FULL_KINDS = [null, 'crowd', 'split', 'shared', 'deep', 'crowd', 'shared', 'long'] as const;
 /** Cases among which the small ones are three in four; later they are one in two. */
 const OPENING = 64;
 /** Beyond any number of cases that a score runs: the two kinds of draws never share a stream. */
@@ -27,7 +29,7 @@ const FULL_FROM = 1 << 24;
 
 export class HuntPlan {
   private readonly small;
-  private readonly full;
+  private readonly full: readonly fc.Arbitrary<Case>[];
   private readonly fixed: readonly { origin: string; case: Case }[];
 
   constructor(
@@ -35,7 +37,9 @@ export class HuntPlan {
     private readonly seed: Seed,
   ) {
     this.small = caseArbitrary(capabilities, { ...CASE_SPACE, ...SMALL });
-    this.full = caseArbitrary(capabilities, { ...CASE_SPACE, rareOneIn: RARE_ONE_IN });
+    this.full = FULL_KINDS.map((kind) =>
+      caseArbitrary(capabilities, { ...CASE_SPACE, ...(kind === null ? {} : { always: kind }) }),
+    );
     this.fixed = [...seedCases(), ...realCases(capabilities)];
   }
 
@@ -50,9 +54,9 @@ export class HuntPlan {
     const drawn = (c: Case) => ({ origin: 'generated', case: c });
     if ((index & 3) === 2 && turn < this.fixed.length) return this.fixed[turn];
     const isFull = (index & 3) === 3 || ((index & 1) === 1 && index >= OPENING);
-    return isFull
-      ? drawn(drawAt(this.full, this.seed, FULL_FROM + index))
-      : drawn(drawAt(this.small, this.seed, index));
+    if (!isFull) return drawn(drawAt(this.small, this.seed, index));
+    const full = this.full[(index < OPENING ? turn : index >> 1) % this.full.length];
+    return drawn(drawAt(full, this.seed, FULL_FROM + index));
   }
 }
 

@@ -74,6 +74,8 @@ class Hunt {
   private readonly builds = new Map<Build, OpenBuild>();
   private buildMs = 0;
   private huntMs = 0;
+  /** Of the slice that runs: what the clean kernel took, which no gate would run. */
+  private cleanMs = 0;
   private cases = 0;
   private checkedCases = 0;
   private errors: OutputError[] = [];
@@ -140,7 +142,7 @@ class Hunt {
   private async slice(open: OpenBuild, ms: number): Promise<Kill | null> {
     const startedAt = Date.now();
     try {
-      while (Date.now() < startedAt + ms && !this.options.interrupt.aborted) {
+      while (Date.now() < startedAt + ms + this.cleanMs && !this.options.interrupt.aborted) {
         const planned = open.plan.at(open.next++);
         this.cases += 1;
         if (open.build === 'checked') this.checkedCases += 1;
@@ -149,7 +151,8 @@ class Hunt {
       }
       return null;
     } finally {
-      this.huntMs += Date.now() - startedAt;
+      this.huntMs += Date.now() - startedAt - this.cleanMs;
+      this.cleanMs = 0;
     }
   }
 
@@ -168,9 +171,14 @@ class Hunt {
     return null;
   }
 
-  private isClean(build: Build, c: Case, property: string): Promise<boolean> {
+  private async isClean(build: Build, c: Case, property: string): Promise<boolean> {
     const names = property === RUN ? null : [property];
-    return this.clean.passes(this.file.mutant.architecture, build, c, names);
+    const startedAt = Date.now();
+    try {
+      return await this.clean.passes(this.file.mutant.architecture, build, c, names);
+    } finally {
+      this.cleanMs += Date.now() - startedAt;
+    }
   }
 
   private async killed({ group, build }: Kill): Promise<MutantResult | null> {

@@ -2,7 +2,8 @@
 //
 // A rule looks at the error of one output (properties/output-error.ts) and, where the project does
 // so, at the errors of the clean kernel on the same kind of cases. It kills a mutant if it rejects
-// one of the cases; what it rejects of the clean kernel's is a false positive.
+// one of the cases on which it accepts the clean kernel; what it rejects of the clean kernel's is a
+// false positive, and says nothing about a mutant.
 
 import type { OutputError } from '../../properties/output-error.js';
 import type { Control, MutantResult, RuleScore } from './result.js';
@@ -68,7 +69,9 @@ export function scoreRules(
       .filter(({ name }) => names.includes(name))
       .map((rule) => {
         const rejects = (error: OutputError) => !(error.ran && rule.accepts(error, errors));
-        const killed = counted.filter((r) => r.errors.some(rejects)).length;
+        const accepted = new Set(control.errors.filter((e) => !rejects(e)).map((e) => e.case));
+        const kills = (error: OutputError) => accepted.has(error.case) && rejects(error);
+        const killed = counted.filter((r) => r.errors.some(kills)).length;
         const falsePositives = control.errors.filter(rejects).length;
         return [rule.name, { killed, total: counted.length, falsePositives }];
       }),

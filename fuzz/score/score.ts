@@ -49,7 +49,11 @@ export async function scoreMutants(options: ScoreOptions): Promise<Score> {
   const startedAt = Date.now();
   const { mutants, seed, kernel, workdir, oracles, caseDeadlineMs, interrupt } = options;
   const folder = ScoreFolder.open(workdir.path, askedFor(options));
-  const clean = new CleanKernels({ workdir, caseDeadlineMs });
+  const clean = new CleanKernels({
+    workdir,
+    caseDeadlineMs,
+    width: Math.ceil(options.workers / 3),
+  });
   const hunt: HuntOptions = { ...options, ruleCases: oracles.length === 0 ? 0 : RULE_CASES };
   try {
     const { device } = await clean.hello(kernel.slice('sim:'.length));
@@ -121,11 +125,15 @@ async function control(
       checked: Math.max(...own.map(({ checkedCases }) => checkedCases)),
     };
     for (const build of ['plain', 'checked'] as const) {
-      for (let i = 0; i < most[build] && Date.now() < stopAt; i++) {
-        if (options.interrupt.aborted) return;
-        await clean.passes(architecture, build, plan.at(i).case, null);
-        options.events.controlling(i + 1, most[build]);
-      }
+      let next = 0;
+      const work = async () => {
+        while (next < most[build] && Date.now() < stopAt && !options.interrupt.aborted) {
+          await clean.passes(architecture, build, plan.at(next++).case, null);
+          options.events.controlling(next, most[build]);
+        }
+      };
+      await Promise.all(Array.from({ length: options.workers }, work));
+      if (options.interrupt.aborted) return;
     }
     if (hunt.ruleCases === 0) continue;
     for (const c of ruleCases(plan, hunt.ruleCases)) await clean.measure(architecture, c);

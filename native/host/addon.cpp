@@ -134,6 +134,7 @@ Napi::Value outcome_value(Napi::Env env, const RunOutcome& outcome) {
   }
   object.Set("scheduleHash", hex16(outcome.schedule_hash));
   object.Set("splits", outcome.splits);
+  object.Set("pages", outcome.pages);
   if (outcome.timed) object.Set("decodeSeconds", outcome.decode_seconds);
   return object;
 }

@@ -221,6 +221,10 @@ const int32_t* page_table_pointer(const Napi::Value& value, const Problem& probl
 void page_arguments(const Napi::Object& object, Problem* problem) {
   problem->page_table_stride = field32(object, "problem", "pageTableStride", 0, kPagesMax);
   problem->pool_pages = field32(object, "problem", "poolPages", 0, kPagesMax);
+  if (!object.Get("firstPage").IsUndefined()) {
+    const uint64_t left = kPagesMax - problem->pool_pages;
+    problem->first_page = field32(object, "problem", "firstPage", 0, left);
+  }
   problem->appended = field32(object, "problem", "appended", 0, kUint32Max);
   const Napi::Value kept = object.Get("kept");
   if (!kept.IsUndefined()) {
@@ -233,9 +237,10 @@ void page_arguments(const Napi::Object& object, Problem* problem) {
     fail(object.Env(), "problem.pageTableStride", std::to_string(stride),
          "at least " + std::to_string(records) + ", the records of the longest request,");
   }
-  if (stride == 0 && (problem->pool_pages > 0 || problem->appended > 0 || !problem->kept.empty())) {
+  if (stride == 0 && (problem->pool_pages > 0 || problem->first_page > 0 || problem->appended > 0 ||
+                      !problem->kept.empty())) {
     fail(object.Env(), "problem.pageTableStride", "0",
-         "a page table for poolPages, appended and kept");
+         "a page table for poolPages, firstPage, appended and kept");
   }
 }
 

@@ -9,19 +9,21 @@ namespace {
 // Rows of head_size words in the order of the buffer; null: a row that no kernel may read.
 using Rows = std::vector<const uint16_t*>;
 
-Arranged spread(const Problem& problem, const Rows& rows, uint8_t poison) {
+// Rows of (tokens, heads) at these distances.
+Arranged spread(const Problem& problem, const Rows& rows, uint64_t heads, const RowStrides& strides,
+                uint8_t poison) {
   const uint64_t row_bytes = problem.head_size * sizeof(uint16_t);
-  const uint64_t gap_bytes = problem.input_padding * sizeof(uint16_t);
   Arranged arranged;
-  arranged.bytes = rows.size() * (row_bytes + gap_bytes);
+  arranged.bytes = rows.size() / heads * strides.token * sizeof(uint16_t);
   arranged.copy.assign(arranged.bytes, poison);
-  uint64_t at = 0;
-  for (const uint16_t* row : rows) {
-    const uint64_t used = row == nullptr ? 0 : row_bytes;
-    if (used != 0) std::memcpy(arranged.copy.data() + at, row, used);
-    const uint64_t unused = row_bytes + gap_bytes - used;
-    if (unused != 0) arranged.gaps.push_back(Gap{at + used, unused});
-    at += row_bytes + gap_bytes;
+  const auto place = [&](uint64_t i) {
+    return (i / heads * strides.token + i % heads * strides.head) * sizeof(uint16_t);
+  };
+  for (uint64_t i = 0; i < rows.size(); ++i) {
+    const uint64_t used = rows[i] == nullptr ? 0 : row_bytes;
+    if (used != 0) std::memcpy(arranged.copy.data() + place(i), rows[i], used);
+    const uint64_t end = i + 1 < rows.size() ? place(i + 1) : arranged.bytes;
+    if (place(i) + used < end) arranged.gaps.push_back(Gap{place(i) + used, end - place(i) - used});
   }
   arranged.data = arranged.copy.data();
   return arranged;
@@ -51,10 +53,11 @@ Arranged arrange_queries(const Problem& problem, const uint16_t* q, uint8_t pois
   if (problem.input_padding == 0) return borrowed(q, problem.query_elements() * sizeof(uint16_t));
   Rows rows;
   for (uint64_t i = 0; i < problem.lse_elements(); ++i) rows.push_back(q + i * problem.head_size);
-  return spread(problem, rows, poison);
+  return spread(problem, rows, problem.query_heads, problem.query_strides(), poison);
 }
 
-Arranged arrange_quantized(const Problem& problem, const uint16_t* x, uint8_t poison) {
+Arranged arrange_quantized(const Problem& problem, const uint16_t* x, const RowStrides& strides,
+                           uint8_t poison) {
   if (problem.input_padding == 0 && problem.appended == 0) {
     return borrowed(x, problem.kv_elements() * sizeof(uint16_t));
   }
@@ -67,10 +70,11 @@ Arranged arrange_quantized(const Problem& problem, const uint16_t* x, uint8_t po
       rows.push_back(request + i * problem.head_size);
     }
   }
-  return spread(problem, rows, poison);
+  return spread(problem, rows, problem.kv_heads, strides, poison);
 }
 
-Arranged arrange_appended(const Problem& problem, const uint16_t* x, uint8_t poison) {
+Arranged arrange_appended(const Problem& problem, const uint16_t* x, const RowStrides& strides,
+                          uint8_t poison) {
   const std::vector<uint64_t> first = first_tokens(problem);
   const std::vector<int64_t> lengths = problem.quantized_lengths();
   Rows rows;
@@ -84,7 +88,7 @@ Arranged arrange_appended(const Problem& problem, const uint16_t* x, uint8_t poi
       }
     }
   }
-  return spread(problem, rows, poison);
+  return spread(problem, rows, problem.kv_heads, strides, poison);
 }
 
 Arranged arrange_page_table(const Problem& problem, const int32_t* table, uint8_t poison) {
@@ -95,7 +99,10 @@ Arranged arrange_page_table(const Problem& problem, const int32_t* table, uint8_
   for (size_t r = 0; r < problem.tokens.size(); ++r) {
     const auto records = static_cast<uint64_t>(problem.tokens[r]) / KVP_RECORD_TOKENS;
     const uint64_t at = r * stride * sizeof(int32_t), used = records * sizeof(int32_t);
-    if (used != 0) std::memcpy(arranged.copy.data() + at, table + r * stride, used);
+    for (uint64_t i = 0; i < records; ++i) {
+      const int32_t page = table[r * stride + i] + static_cast<int32_t>(problem.first_page);
+      std::memcpy(arranged.copy.data() + at + i * sizeof(page), &page, sizeof(page));
+    }
     if (records < stride) {
       arranged.gaps.push_back(Gap{at + used, (stride - records) * sizeof(int32_t)});
     }

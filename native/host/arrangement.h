@@ -22,13 +22,15 @@ struct Arranged {
   std::vector<uint8_t> copy;  // what data points to, if it is not borrowed
 };
 
-// q: (requests, query_tokens, query_heads, head_size + padding)
+// q: (requests, query_tokens, query_heads, head_size), with query_strides()
 Arranged arrange_queries(const Problem& problem, const uint16_t* q, uint8_t poison);
-// k or v: (sum of the tokens that are not appended, kv_heads, head_size + padding)
-Arranged arrange_quantized(const Problem& problem, const uint16_t* x, uint8_t poison);
-// k or v: (steps, requests, kv_heads, head_size + padding), a gap where a request gets no token
-Arranged arrange_appended(const Problem& problem, const uint16_t* x, uint8_t poison);
-// (requests, page_table_stride), poison behind the records of a request
+// k or v: (sum of the tokens that are not appended, kv_heads, head_size)
+Arranged arrange_quantized(const Problem& problem, const uint16_t* x, const RowStrides& strides,
+                           uint8_t poison);
+// k or v: (steps, requests, kv_heads, head_size), a gap where a request gets no token
+Arranged arrange_appended(const Problem& problem, const uint16_t* x, const RowStrides& strides,
+                          uint8_t poison);
+// (requests, page_table_stride), in pages of the whole pool, poison behind the records of a request
 Arranged arrange_page_table(const Problem& problem, const int32_t* table, uint8_t poison);
 
 }  // namespace kvproof

@@ -82,8 +82,9 @@ const kvp_memory& host_memory() {
 }
 
 Answer GuardedBuffer::allocate(const kvp_memory& memory, const char* name, uint64_t bytes,
-                               const void* initial, uint8_t poison) {
+                               const void* initial, uint8_t poison, uint64_t skipped) {
   memory_ = &memory;
+  skipped_ = skipped;
   name_ = name;
   bytes_ = bytes;
   poison_ = poison;
@@ -98,7 +99,7 @@ Answer GuardedBuffer::allocate(const kvp_memory& memory, const char* name, uint6
   if (bytes != 0 && !input_) std::memset(before_.data() + kRedzoneBytes, poison, bytes);
 
   char text[1024] = {};
-  void* block = memory.allocate(before_.size(), name, text, sizeof(text) - 1);
+  void* block = memory.allocate(skipped + before_.size(), name, text, sizeof(text) - 1);
   if (block == nullptr) {
     const std::string why = text[0] == '\0' ? "no memory left" : text;
     return Answer{KVP_DEVICE, name_ + ": " + std::to_string(bytes) + " bytes: " + why};
@@ -107,12 +108,12 @@ Answer GuardedBuffer::allocate(const kvp_memory& memory, const char* name, uint6
     return Answer{KVP_DEVICE,
                   name_ + ": memory.allocate returned an address that is not a multiple of 256"};
   }
-  block_ = static_cast<uint8_t*>(block);
+  block_ = static_cast<uint8_t*>(block) + skipped;
   const Answer written = ask("memory.write", [&](char* err, size_t err_bytes) {
     return memory.write(block_, before_.data(), before_.size(), err, err_bytes);
   });
   if (!written.ok() || memory.mark == nullptr) return written;
-  memory.mark(block_, kRedzoneBytes, kRedzone);
+  memory.mark(block_ - skipped, skipped + kRedzoneBytes, kRedzone);
   if (bytes != 0) memory.mark(block_ + kRedzoneBytes, bytes, input_ ? kInitialised : kNeverWritten);
   memory.mark(block_ + kRedzoneBytes + bytes, kRedzoneBytes, kRedzone);
   return written;

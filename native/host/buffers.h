@@ -60,8 +60,10 @@ class MemoryScope {
 class GuardedBuffer {
  public:
   // Allocates `bytes` of data and fills them from `initial`, or with poison if `initial` is null.
+  // skipped: bytes before the data that are allocated and never touched, a redzone to an emulator;
+  // device() points to them, data() behind them.
   Answer allocate(const kvp_memory& memory, const char* name, uint64_t bytes, const void* initial,
-                  uint8_t poison);
+                  uint8_t poison, uint64_t skipped = 0);
   // For kernels that track their memory: reading the gaps is a bug from now on.
   void forbid(const std::vector<Gap>& gaps) const;
 
@@ -72,7 +74,8 @@ class GuardedBuffer {
   // Null before allocate().
   template <typename T>
   T* device() const {
-    return block_ == nullptr ? nullptr : reinterpret_cast<T*>(block_ + kRedzoneBytes);
+    if (block_ == nullptr) return nullptr;
+    return reinterpret_cast<T*>(block_ - skipped_ + kRedzoneBytes);
   }
 
   // Fetches the buffer and appends what differs from what was there: bytes of the redzones, and
@@ -100,6 +103,7 @@ class GuardedBuffer {
   std::string name_;
   uint8_t* block_ = nullptr;  // device pointer, (redzone, data, redzone)
   void* hidden_ = nullptr;    // device pointer, the data of hide()
+  uint64_t skipped_ = 0;      // bytes before the block
   uint64_t bytes_ = 0;        // of the data
   uint8_t poison_ = 0;
   bool input_ = false;           // the kernels of this run must leave the data as it is

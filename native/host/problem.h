@@ -16,6 +16,11 @@
 
 namespace kvproof {
 
+// Distances in elements: from one head to the next and from one token to the next.
+struct RowStrides {
+  uint64_t head, token;
+};
+
 struct Problem {
   std::string format;
   std::vector<int64_t> tokens;  // (requests)
@@ -30,10 +35,11 @@ struct Problem {
   uint32_t query_tokens = 1;
   uint32_t type = KVP_FP16;
   uint32_t page_table_stride = 0;
-  uint32_t pool_pages = 0;
+  uint32_t pool_pages = 0;     // that stand in memory
+  uint32_t first_page = 0;     // pages of the pool before them, of which there is only the address
   std::vector<int64_t> kept;   // (requests), or empty
   uint64_t appended = 0;       // the last tokens of each request come one a step
-  uint64_t input_padding = 0;  // elements between the rows of q, k and v
+  uint64_t input_padding = 0;  // elements: a unit of the gaps between the rows of q, k and v
 
   // Valid while this object lives and is not changed.
   kvp_problem view() const { return view(tokens, kept); }
@@ -57,16 +63,22 @@ struct Problem {
     problem.query_tokens = query_tokens;
     problem.type = type;
     problem.page_table_stride = page_table_stride;
-    problem.pool_pages = pool_pages;
+    problem.pool_pages = first_page + pool_pages;
     problem.kept = kept_lengths.empty() ? nullptr : kept_lengths.data();
     if (input_padding > 0) {
-      const uint64_t row = head_size + input_padding;
-      problem.q_head_stride = problem.k_head_stride = problem.v_head_stride = row;
-      problem.q_token_stride = query_heads * row;
-      problem.k_token_stride = problem.v_token_stride = kv_heads * row;
+      const RowStrides q = query_strides(), k = key_strides(), v = value_strides();
+      problem.q_head_stride = q.head, problem.q_token_stride = q.token;
+      problem.k_head_stride = k.head, problem.k_token_stride = k.token;
+      problem.v_head_stride = v.head, problem.v_token_stride = v.token;
     }
     return problem;
   }
+
+  // Unlike for q, k and v, and a token is further than its heads, so that no distance can be had
+  // from another one. Dense without padding.
+  RowStrides query_strides() const { return strides_of(query_heads, 1, 1); }
+  RowStrides key_strides() const { return strides_of(kv_heads, 2, 1); }
+  RowStrides value_strides() const { return strides_of(kv_heads, 1, 2); }
 
   // Tokens of request r that are appended one a step, and the steps that this takes.
   uint64_t appended_tokens(size_t r) const {
@@ -114,6 +126,13 @@ struct Problem {
   uint64_t kv_elements() const { return total_tokens() * kv_heads * head_size; }
   // Elements of lse: (requests, query_tokens, query_heads).
   uint64_t lse_elements() const { return tokens.size() * uint64_t{query_tokens} * query_heads; }
+
+ private:
+  // Gaps behind each head and, further, behind each token, in units of the padding.
+  RowStrides strides_of(uint64_t heads, uint64_t head_gaps, uint64_t token_gaps) const {
+    const uint64_t head = head_size + head_gaps * input_padding;
+    return {head, heads * head + token_gaps * input_padding};
+  }
 };
 
 // How the emulator interleaves warps and lands copies; names as in kvp_schedule.

@@ -23,6 +23,20 @@ struct ProblemFault {
 
 // A length of -1 and 127 elements in a head are wrong whatever the rest of the problem says.
 const int64_t kNegativeLength = -1;
+// Two records and a tail, and what cannot be kept of them.
+const int64_t kLength = 300, kPartOfRecord = 100, kMoreThanLength = 512;
+
+// One request of kLength tokens behind a page table of `stride` entries.
+void put_behind_table(kvp_problem* p, uint32_t stride, const int64_t* kept) {
+  p->requests = 1, p->tokens = &kLength, p->kept = kept;
+  p->page_table_stride = stride, p->pool_pages = 4;
+}
+
+// Two query heads of two query tokens, with these distances.
+void space_queries(kvp_problem* p, uint64_t token, uint64_t head) {
+  p->query_heads = p->kv_heads = 2, p->query_tokens = 2;
+  p->q_token_stride = token, p->q_head_stride = head;
+}
 
 std::vector<ProblemFault> problem_faults() {
   const float infinite = std::numeric_limits<float>::infinity();
@@ -48,6 +62,24 @@ std::vector<ProblemFault> problem_faults() {
       {"a length of -1", true,
        [](kvp_problem* p) { p->requests = 1, p->tokens = &kNegativeLength, p->kept = nullptr; }},
       {"tokens null", true, [](kvp_problem* p) { p->tokens = nullptr; }},
+      {"a struct of another size", true, [](kvp_problem* p) { p->struct_bytes += 8; }},
+      {"0 query tokens", false, [](kvp_problem* p) { p->query_tokens = 0; }},
+      {"type 7", false, [](kvp_problem* p) { p->type = 7; }},
+      {"a distance of heads of 4 more than their size", false,
+       [](kvp_problem* p) { space_queries(p, 2 * p->head_size + 8, p->head_size + 4); }},
+      {"a distance of tokens of 4 more than their size", false,
+       [](kvp_problem* p) { space_queries(p, 2 * p->head_size + 4, p->head_size); }},
+      {"heads that overlap", false, [](kvp_problem* p) { space_queries(p, 0, 8); }},
+      {"tokens that overlap", false,
+       [](kvp_problem* p) { space_queries(p, p->head_size, p->head_size); }},
+      {"a page table of 1 entry for 2 records", false,
+       [](kvp_problem* p) { put_behind_table(p, 1, nullptr); }},
+      {"a pool without a page table", false,
+       [](kvp_problem* p) { put_behind_table(p, 0, nullptr); }},
+      {"kept tokens that end within a record", false,
+       [](kvp_problem* p) { put_behind_table(p, 2, &kPartOfRecord); }},
+      {"more kept tokens than there are", false,
+       [](kvp_problem* p) { put_behind_table(p, 2, &kMoreThanLength); }},
   };
 }
 
@@ -93,6 +125,14 @@ const Pointer kDecodePointers[] = {
     {"lse", offsetof(kvp_buffers, lse)},
 };
 
+const Pointer kDequantizePointers[] = {
+    {"cache", offsetof(kvp_buffers, cache)},
+    {"k_residual", offsetof(kvp_buffers, k_residual)},
+    {"v_residual", offsetof(kvp_buffers, v_residual)},
+    {"k_out", offsetof(kvp_buffers, k_out)},
+    {"v_out", offsetof(kvp_buffers, v_out)},
+};
+
 // Buffers of a problem, all of them poison.
 class Buffers {
  public:
@@ -108,7 +148,9 @@ class Buffers {
                               sizes.residual_bytes,
                               sizes.workspace_bytes,
                               queries,
-                              lse};
+                              lse,
+                              rows,
+                              rows};
     for (size_t i = 0; i < kCount; ++i) {
       const Answer answer = all_[i].allocate(memory, kNames[i], bytes[i], nullptr, kPoison);
       if (!answer.ok()) return answer;
@@ -127,6 +169,8 @@ class Buffers {
     b.workspace = all_[6].device<uint8_t>();
     b.output = all_[7].device<uint16_t>();
     b.lse = all_[8].device<float>();
+    b.k_out = all_[9].device<uint16_t>();
+    b.v_out = all_[10].device<uint16_t>();
     return b;
   }
 
@@ -141,9 +185,10 @@ class Buffers {
   }
 
  private:
-  static constexpr size_t kCount = 9;
-  static constexpr const char* kNames[kCount] = {
-      "q", "k", "v", "cache", "k_residual", "v_residual", "workspace", "output", "lse"};
+  static constexpr size_t kCount = 11;
+  static constexpr const char* kNames[kCount] = {"q",          "k",          "v",         "cache",
+                                                 "k_residual", "v_residual", "workspace", "output",
+                                                 "lse",        "k_out",      "v_out"};
   GuardedBuffer all_[kCount];
 };
 
@@ -176,6 +221,23 @@ void ask_pointers(const char* name, Stage stage, const Pointer (&pointers)[N],
   }
 }
 
+// The pages of a cache without a table would have to move.
+void ask_append_without_table(Stage append, const kvp_problem& problem, Buffers* buffers,
+                              std::vector<Unrefused>* found) {
+  const kvp_buffers pointers = buffers->view();
+  const Answer answer = ask("append", [&](char* err, size_t err_bytes) {
+    return append(&problem, &pointers, nullptr, err, err_bytes);
+  });
+  const std::string fault = "no page table";
+  if (answer.status != KVP_INVALID) {
+    found->push_back({"append", fault, status_text(answer.status)});
+    return;
+  }
+  const char* touched = buffers->touched();
+  if (touched != nullptr)
+    found->push_back({"append", fault, std::string(touched) + " was written"});
+}
+
 // A kernel looks only at the buffers that it uses, so a case says something about pointers only if
 // it has records and a tail. A cache behind a page table is left to the cases themselves.
 bool uses_every_buffer(const Problem& problem, const kvp_sizes& sizes) {
@@ -204,7 +266,12 @@ std::vector<Unrefused> unrefused(const Library& library, const Problem& problem)
   if (!buffers.allocate(library, problem, sizes).ok() || buffers.touched() != nullptr) return found;
   ask_pointers("quantize", library.table().quantize, kQuantizePointers, right, &buffers, &found);
   if (!found.empty()) return found;
-  ask_pointers("decode", library.table().decode, kDecodePointers, right, &buffers, &found);
+  const kvp_kernel& table = library.table();
+  ask_pointers("decode", table.decode, kDecodePointers, right, &buffers, &found);
+  if (!found.empty()) return found;
+  if (table.append != nullptr) ask_append_without_table(table.append, right, &buffers, &found);
+  if (!found.empty() || table.dequantize == nullptr) return found;
+  ask_pointers("dequantize", table.dequantize, kDequantizePointers, right, &buffers, &found);
   return found;
 }
 

@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include <algorithm>
+
 #include "arrangement.h"
 
 namespace kvproof {
@@ -55,11 +57,21 @@ Answer check_size(const char* name, uint64_t bytes, uint64_t element_bytes) {
   return Answer{};
 }
 
-Answer ask_sizes(const Library& library, const kvp_problem& problem, kvp_sizes* sizes) {
+// Bytes of the pool before the first page that stands in memory.
+uint64_t skipped_bytes(const Problem& problem, const kvp_sizes& sizes) {
+  if (problem.first_page == 0) return 0;
+  const uint64_t pages = uint64_t{problem.first_page} + problem.pool_pages;
+  return sizes.cache_bytes / pages * problem.first_page;
+}
+
+Answer ask_sizes(const Library& library, const Problem& of_case, const kvp_problem& problem,
+                 kvp_sizes* sizes) {
   Answer answer = ask("sizes", [&](char* err, size_t err_bytes) {
     return library.table().sizes(&problem, sizes, err, err_bytes);
   });
-  if (answer.ok()) answer = check_size("cache", sizes->cache_bytes, 1);
+  if (answer.ok()) {
+    answer = check_size("cache", sizes->cache_bytes - skipped_bytes(of_case, *sizes), 1);
+  }
   if (answer.ok()) answer = check_size("residual", sizes->residual_bytes, sizeof(uint16_t));
   if (answer.ok()) answer = check_size("workspace", sizes->workspace_bytes, 1);
   return answer;
@@ -78,12 +90,20 @@ class Allocation {
   void written(GuardedBuffer* buffer, const char* name, uint64_t bytes) {
     add(buffer, name, bytes, nullptr);
   }
+  // A device without so much memory says nothing about the kernel.
+  void cache(GuardedBuffer* buffer, uint64_t bytes, uint64_t skipped) {
+    if (add(buffer, "cache", bytes, nullptr, skipped) || skipped == 0) return;
+    answer_.status = KVP_UNSUPPORTED;
+  }
   const Answer& answer() const { return answer_; }
 
  private:
-  bool add(GuardedBuffer* buffer, const char* name, uint64_t bytes, const void* initial) {
+  bool add(GuardedBuffer* buffer, const char* name, uint64_t bytes, const void* initial,
+           uint64_t skipped = 0) {
     if (answer_.ok()) answer_ = check_size(name, bytes, 1);
-    if (answer_.ok()) answer_ = buffer->allocate(memory_, name, bytes, initial, poison_);
+    if (answer_.ok()) {
+      answer_ = buffer->allocate(memory_, name, bytes, initial, poison_, skipped);
+    }
     if (answer_.ok()) buffers_->used.push_back(buffer);
     return answer_.ok();
   }
@@ -105,7 +125,8 @@ std::vector<Gap> spare_pages(const Problem& problem, const kvp_sizes& sizes,
     const int32_t* pages = page_table + r * problem.page_table_stride;
     for (uint64_t i = 0; i < records; ++i) used[static_cast<size_t>(pages[i])] = true;
   }
-  const uint64_t page_bytes = sizes.cache_bytes / problem.pool_pages;
+  const uint64_t pages = uint64_t{problem.first_page} + problem.pool_pages;
+  const uint64_t page_bytes = sizes.cache_bytes / pages;
   for (uint64_t page = 0; page < used.size(); ++page) {
     if (!used[page]) gaps.push_back(Gap{page * page_bytes, page_bytes});
   }
@@ -117,25 +138,27 @@ Answer allocate(const Library& library, const Problem& problem, const kvp_sizes&
   const uint64_t query_bytes = problem.query_elements() * sizeof(uint16_t);
   const uint64_t kv_bytes = problem.kv_elements() * sizeof(uint16_t);
   const uint8_t poison = options.poison;
-  const uint64_t row = (problem.head_size + problem.input_padding) * sizeof(uint16_t);
-  const Answer steps = check_size(
-      "appended tokens", problem.steps() * problem.tokens.size() * problem.kv_heads * row, 1);
+  const RowStrides keys = problem.key_strides(), values = problem.value_strides();
+  const uint64_t token_bytes = std::max(keys.token, values.token) * sizeof(uint16_t);
+  const Answer steps =
+      check_size("appended tokens", problem.steps() * problem.tokens.size() * token_bytes, 1);
   if (!steps.ok()) return steps;
   Allocation allocation(library, poison, buffers);
   allocation.input(&buffers->q, "q", arrange_queries(problem, inputs.q, poison));
-  allocation.input(&buffers->k, "k", arrange_quantized(problem, inputs.k, poison));
-  allocation.input(&buffers->v, "v", arrange_quantized(problem, inputs.v, poison));
+  allocation.input(&buffers->k, "k", arrange_quantized(problem, inputs.k, keys, poison));
+  allocation.input(&buffers->v, "v", arrange_quantized(problem, inputs.v, values, poison));
   if (problem.page_table_stride > 0) {
     allocation.input(&buffers->page_table, "pageTable",
                      arrange_page_table(problem, inputs.page_table, poison));
   }
   if (problem.steps() > 0) {
     allocation.input(&buffers->k_appended, "kAppended",
-                     arrange_appended(problem, inputs.k, poison));
+                     arrange_appended(problem, inputs.k, keys, poison));
     allocation.input(&buffers->v_appended, "vAppended",
-                     arrange_appended(problem, inputs.v, poison));
+                     arrange_appended(problem, inputs.v, values, poison));
   }
-  allocation.written(&buffers->cache, "cache", sizes.cache_bytes);
+  const uint64_t skipped = skipped_bytes(problem, sizes);
+  allocation.cache(&buffers->cache, sizes.cache_bytes - skipped, skipped);
   allocation.written(&buffers->k_residual, "kResidual", sizes.residual_bytes);
   allocation.written(&buffers->v_residual, "vResidual", sizes.residual_bytes);
   allocation.written(&buffers->workspace, "workspace", sizes.workspace_bytes);
@@ -178,14 +201,14 @@ Answer run_appends(const Library& library, const Problem& problem, const kvp_buf
   if (library.table().append == nullptr) {
     return Answer{KVP_UNSUPPORTED, "append: null in the kernel table"};
   }
-  const uint64_t step_elements =
-      problem.tokens.size() * problem.kv_heads * (problem.head_size + problem.input_padding);
+  const uint64_t k_elements = problem.tokens.size() * problem.key_strides().token;
+  const uint64_t v_elements = problem.tokens.size() * problem.value_strides().token;
   for (uint64_t step = 0; step < steps; ++step) {
     const std::vector<int64_t> lengths = problem.appended_lengths(step);
     const std::vector<int64_t> kept = problem.kept_lengths(lengths);
     kvp_buffers of_step = buffers;
-    of_step.k = guarded.k_appended.device<const uint16_t>() + step * step_elements;
-    of_step.v = guarded.v_appended.device<const uint16_t>() + step * step_elements;
+    of_step.k = guarded.k_appended.device<const uint16_t>() + step * k_elements;
+    of_step.v = guarded.v_appended.device<const uint16_t>() + step * v_elements;
     const Answer launched =
         launch("append", library.table().append, problem.view(lengths, kept), of_step);
     if (!launched.ok()) return launched;
@@ -292,9 +315,11 @@ Answer run_stages(const Library& library, const Problem& problem, const Inputs& 
                   const RunOptions& options, RunBuffers* buffers, RunOutcome* outcome) {
   const kvp_problem view = problem.view();
   kvp_sizes sizes{};
-  Answer answer = ask_sizes(library, view, &sizes);
+  Answer answer = ask_sizes(library, problem, view, &sizes);
+  outcome->pages = sizes.pages;
   outcome->splits = sizes.splits;
   if (answer.ok()) answer = allocate(library, problem, sizes, inputs, options, buffers);
+  if (answer.status == KVP_UNSUPPORTED) outcome->kind = RunOutcome::Kind::unsupported;
   if (!answer.ok()) return answer;
   buffers->cache.forbid(spare_pages(problem, sizes, inputs.page_table));
   const kvp_buffers pointers = buffers->view();
@@ -337,6 +362,7 @@ RunOutcome run(const Library& library, const Problem& problem, const Inputs& inp
   collect_reports(library, &outcome);
   if (answer.ok()) answer = inspect_all(problem, &buffers, &outcome.violations);
   if (answer.status == KVP_DEVICE) return ended(RunOutcome::Kind::device_error, answer.text);
+  if (outcome.kind == RunOutcome::Kind::unsupported) return ended(outcome.kind, answer.text);
   if (!answer.ok()) return ended(RunOutcome::Kind::refused, answer.text);
   copy_results(buffers, &outcome);
   return outcome;

@@ -42,7 +42,7 @@ struct Report {
 struct RunOutcome {
   enum class Kind {
     ran,
-    unsupported,   // supports() said so
+    unsupported,   // supports() said so, or the device is too small for the pages skipped
     refused,       // an error for a problem that supports() accepted
     device_error,  // the device or its memory failed
   };
@@ -60,6 +60,7 @@ struct RunOutcome {
 
   std::vector<Violation> violations;
   std::vector<Report> reports;  // emulated kernels only, also after a failure
+  uint32_t pages = 0;           // of the cache, that sizes() answered
   uint64_t schedule_hash = 0;
   uint32_t splits = 0;  // that decode used
   // Of all decodes: CPU time of this thread for an emulated kernel, else the clock on the wall.

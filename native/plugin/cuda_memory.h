@@ -71,6 +71,7 @@ inline void* allocate(uint64_t bytes, const char* name, char* err, size_t err_by
   void* pointer = nullptr;
   const cudaError_t e = cudaMalloc(&pointer, bytes == 0 ? 1 : bytes);  // aligned to 256 and more
   if (e != cudaSuccess) {
+    cudaGetLastError();  // not sticky, and reported here: no later call is to blame for it
     char where[160];
     snprintf(where, sizeof where, "allocating %llu bytes for %.80s",
              static_cast<unsigned long long>(bytes), name == nullptr ? "a buffer" : name);

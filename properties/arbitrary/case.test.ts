@@ -6,7 +6,7 @@ import type { Capabilities } from '../kernel.js';
 import { parseCase } from '../parse-case.js';
 import { DISTRIBUTIONS } from '../recipe.js';
 import { anyCase, caseArbitrary, defaultSpace } from './case.js';
-import { CROWDS } from './related.js';
+import { CROWDS } from './rare.js';
 
 const capabilities: Capabilities = {
   name: 'test',

@@ -14,6 +14,7 @@ import type { Capabilities, FormatSupport } from '../kernel.js';
 import { fitted } from './fitted.js';
 import { type OptionSpace, optionsArbitrary } from './options.js';
 import { anyProblem, type ProblemSpace, problemArbitrary } from './problem.js';
+import type { RareKind, RareSpace } from './rare.js';
 import { anyRecipe, type RecipeSpace, recipeArbitrary } from './recipe.js';
 import { appendedAtRecords, related } from './related.js';
 import { anyFormats, schemeArbitrary } from './scheme.js';
@@ -25,10 +26,14 @@ export interface CaseSpace {
   readonly multiplyAddsMax: number;
   readonly requestsMax: number;
   readonly tokensMax: number;
-  /** Of the one request of a deep case (related.ts). */
+  /** Of the one request of a deep case (rare.ts). */
   readonly deepTokensMax: number;
-  /** One draw in so many is deep, and one a crowd of requests (related.ts). */
+  /** Of the one request of a long case (rare.ts). */
+  readonly longTokensMax: number;
+  /** One draw in so many is of each rare kind (rare.ts). */
   readonly rareOneIn: number;
+  /** Every draw is of this kind. */
+  readonly always?: RareKind;
   readonly kvHeadsMax: number;
   readonly codeLm: boolean;
   readonly nonFinite: boolean;
@@ -43,6 +48,7 @@ export const defaultSpace: CaseSpace = {
   requestsMax: 8,
   tokensMax: 2048,
   deepTokensMax: 8192,
+  longTokensMax: 2 ** 16 + 256,
   rareOneIn: 32,
   kvHeadsMax: 8,
   codeLm: false,
@@ -103,9 +109,13 @@ export function caseArbitrary(
     multiplyAddsMax: space.multiplyAddsMax,
   };
   return new Widened(
-    new Drawn(problem, capabilities, space, {
-      ...problem,
-      tokensMax: Math.min(space.deepTokensMax, capabilities.tokensMax),
+    new Drawn(problem, capabilities, {
+      ...space,
+      problem,
+      deepTokensMax: Math.min(space.deepTokensMax, capabilities.tokensMax),
+      longTokensMax: Math.min(space.longTokensMax, capabilities.tokensMax),
+      paged: capabilities.paged === true,
+      append: capabilities.append === true,
     }),
     anyCase,
   );
@@ -139,20 +149,19 @@ class Drawn extends fc.Arbitrary<Case> {
   constructor(
     private readonly problem: ProblemSpace,
     private readonly capabilities: Capabilities,
-    private readonly recipes: RecipeSpace & Pick<CaseSpace, 'rareOneIn'>,
-    private readonly deepSpace: ProblemSpace,
+    private readonly space: RecipeSpace & RareSpace & Pick<CaseSpace, 'rareOneIn' | 'always'>,
   ) {
     super();
   }
 
   override generate(random: fc.Random, bias: number | undefined): fc.Value<Case> {
-    const { problem, capabilities, recipes } = this;
+    const { problem, capabilities, space } = this;
     const thin = drawSwarm(random);
     const { formats } = capabilities;
-    const drawn = records(problem, formats, recipes, capabilities, thin).generate(random, bias);
+    const drawn = records(problem, formats, space, capabilities, thin).generate(random, bias);
     const possible = fitted(random, drawn.value, capabilities, problem.multiplyAddsMax);
     const whole = inMultiples(
-      appendedAtRecords(random, related(random, possible, this.deepSpace, recipes.rareOneIn)),
+      appendedAtRecords(random, related(random, possible, space)),
       capabilities,
     );
     return new fc.Value(affordable(whole), undefined);

@@ -4,43 +4,37 @@
 
 import type fc from 'fast-check';
 import { packedTokens } from '../../reference/cache.js';
-import { queryTokenCount } from '../../reference/problem.js';
 import { recordTokens } from '../../reference/scheme.js';
-import { type Case, multiplyAdds } from '../case.js';
+import type { Case } from '../case.js';
 import { LIMITS } from '../parse-case.js';
 import type { Recipe } from '../recipe.js';
-import type { ProblemSpace } from './problem.js';
+import { type RareKind, type RareSpace, rareCase } from './rare.js';
 
-/** Requests of a crowd: beside powers of two, which tables, warps and grids are made for. */
-export const CROWDS = [31, 32, 33, 34, 63, 64, 65, 96, 97, 128, 129];
-/** What the requests of a crowd hold: mostly a part of a window, sometimes a record. */
-const CROWD_TOKENS = [0, 1, 2, 5, 31, 127, 128, 129, 130];
-/** Times the largest tile: what a block works through before every buffer was used again. */
-const DEPTHS = [2, 3, 4, 5, 8];
+/** One long request among so many rare cases: it takes seconds. */
+const LONG_ONE_IN = 32;
 
-/** `rareOneIn`: one draw in so many is deep, and one is a crowd. */
-export function related(random: fc.Random, c: Case, space: ProblemSpace, rareOneIn: number): Case {
-  const changed = lossless(random, fromOneModel(c));
-  switch (random.nextInt(0, rareOneIn - 1)) {
+/** `rareOneIn`: one draw in so many is of each rare kind; `always`: every draw is of this kind. */
+export function related(
+  random: fc.Random,
+  c: Case,
+  space: RareSpace & { readonly rareOneIn: number; readonly always?: RareKind | undefined },
+): Case {
+  const changed = evenlyWeighted(random, lossless(random, fromOneModel(c)));
+  if (space.always !== undefined) return rareCase(random, changed, space.always, space);
+  switch (random.nextInt(0, space.rareOneIn - 1)) {
     case 0:
-      return deep(random, changed, space);
+      return rareCase(random, changed, 'deep', space);
     case 1:
-      return crowd(random, changed, space);
+      return rareCase(random, changed, 'crowd', space);
+    case 2:
+      return rareCase(random, changed, 'shared', space);
+    case 3: {
+      const kind = random.nextInt(0, LONG_ONE_IN - 1) === 0 ? 'long' : 'split';
+      return rareCase(random, changed, kind, space);
+    }
     default:
       return splitAtRecords(random, changed);
   }
-}
-
-/** Many short requests, with one KV head and a query head or two; the case as it is if too dear. */
-function crowd(random: fc.Random, c: Case, space: ProblemSpace): Case {
-  const pick = (from: readonly number[]) => from[random.nextInt(0, from.length - 1)];
-  const few = [pick(CROWD_TOKENS), pick(CROWD_TOKENS)];
-  const tokens = Array.from({ length: pick(CROWDS) }, () => Math.min(pick(few), space.tokensMax));
-  const queryHeads = random.nextInt(1, Math.min(2, space.ratioMax));
-  const splits = random.nextInt(0, 3);
-  const problem = { ...c.problem, tokens, queryHeads, kvHeads: 1 };
-  if (multiplyAdds(problem) > space.multiplyAddsMax) return c;
-  return { ...c, problem, options: { ...c.options, splits } };
 }
 
 /**
@@ -53,23 +47,6 @@ export function appendedAtRecords(random: fc.Random, c: Case): Case {
   const tail = c.problem.tokens[random.nextInt(0, c.problem.tokens.length - 1)] % recordTokens;
   const steps = tail + random.nextInt(-1, 2) + recordTokens * random.nextInt(0, 1);
   return { ...c, options: { ...c.options, appended: Math.max(1, steps) } };
-}
-
-/**
- * One request so long, and in one split, that a block goes several times through everything it
- * uses in turn (slots of a ring, phases of a barrier); one or two query heads, to stay in the
- * budget.
- */
-function deep(random: fc.Random, c: Case, space: ProblemSpace): Case {
-  const { headSize } = c.problem;
-  const largest = Math.max(recordTokens, ...space.tiles);
-  const depth = DEPTHS[random.nextInt(0, DEPTHS.length - 1)];
-  const tokens = depth * largest + random.nextInt(-1, 1) * random.nextInt(0, recordTokens);
-  const pairsMax = Math.floor(space.multiplyAddsMax / (2 * headSize * queryTokenCount(c.problem)));
-  const length = Math.min(tokens, space.tokensMax, pairsMax);
-  const queryHeads = 2 * length <= pairsMax ? random.nextInt(1, Math.min(2, space.ratioMax)) : 1;
-  const problem = { ...c.problem, tokens: [length], queryHeads, kvHeads: 1 };
-  return { ...c, problem, options: { ...c.options, splits: random.nextInt(1, 2) } };
 }
 
 /**
@@ -98,6 +75,23 @@ function lossless(random: fc.Random, c: Case): Case {
         };
   const { q, k, v } = c.tensors;
   return { ...c, tensors: { q, k: onGrid(k), v: onGrid(v) } };
+}
+
+/**
+ * Scores that lie within a few units of each other, so that many tokens weigh something: what a
+ * weight is rounded to shows only where more than one of them counts.
+ */
+function evenlyWeighted(random: fc.Random, c: Case): Case {
+  if (random.nextInt(0, 7) !== 0) return c;
+  const normal = (scale: number): Recipe => ({
+    ...{ distribution: 'normal', seed: random.nextInt(0, 0x7fffffff), scale, offset: 0 },
+  });
+  const softmaxScale = Math.fround(1 / Math.sqrt(c.problem.headSize));
+  return {
+    ...c,
+    tensors: { ...c.tensors, q: normal(random.nextInt(-5, 1)), k: normal(0) },
+    options: { ...c.options, softmaxScale },
+  };
 }
 
 /** Where splits are fixed, a third of them are near what the longest request has to share out. */

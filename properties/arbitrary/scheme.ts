@@ -54,11 +54,17 @@ function equal(a: Scheme, b: Scheme): boolean {
 const isScheme = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && 'format' in value && 'group' in value;
 
+/** A width that a kernel has few schemes of is drawn more often than each of many. */
+function weightOf(schemes: readonly Scheme[], bits: number): number {
+  const alike = schemes.filter((scheme) => scheme.bits === bits).length;
+  return Math.round(6 / Math.sqrt(alike));
+}
+
 export function schemeArbitrary(
   formats: readonly FormatSupport[],
   thin: Thin = wholeSwarm,
 ): fc.Arbitrary<Scheme> {
   const schemes = schemesOf(formats);
-  const weights = thin(schemes.map(() => 1));
+  const weights = thin(schemes.map(({ bits }) => weightOf(schemes, bits)));
   return new Choice(schemes, weights, isScheme, equal);
 }

@@ -222,9 +222,11 @@ static kvp_status paged_decode(const kvp_problem* p, const kvp_buffers* b, void*
                                size_t err_bytes) {
   (void)stream, (void)err, (void)err_bytes;
   const size_t rows = (size_t)p->requests * p->query_tokens * p->query_heads;
-  const uint64_t row = stride_or(p->q_head_stride, p->head_size);
+  const uint64_t head = stride_or(p->q_head_stride, p->head_size);
+  const uint64_t row = stride_or(p->q_token_stride, p->query_heads * head);
   for (size_t i = 0; i < rows; ++i) {
-    memcpy(b->output + i * p->head_size, b->q + i * row, p->head_size * sizeof(uint16_t));
+    const uint16_t* q = b->q + i / p->query_heads * row + i % p->query_heads * head;
+    memcpy(b->output + i * p->head_size, q, p->head_size * sizeof(uint16_t));
     const size_t token = i / p->query_heads;
     b->lse[i] = (float)(p->tokens[token / p->query_tokens] * (token % p->query_tokens + 1));
   }

@@ -112,8 +112,11 @@ inline kvp_status supports(const kvp_problem* p, char* err, size_t size) {
   if (p->k_axis != KVP_AXIS_TOKEN) return unless("k_axis: token only");
   if (p->head_size != kSize) return unless("head_size: 128 only");
   if (p->type != KVP_FP16 || p->query_tokens != 1) return unless("fp16, one query token only");
-  if (p->page_table_stride != 0) return unless("page tables are not supported");
-  if (p->q_token_stride || p->k_token_stride || p->v_token_stride) {
+  if (p->page_table_stride || p->pool_pages || p->kept != nullptr) {
+    return unless("page tables are not supported");
+  }
+  if (p->q_token_stride || p->k_token_stride || p->v_token_stride || p->q_head_stride ||
+      p->k_head_stride || p->v_head_stride) {
     return unless("strided rows are not supported");
   }
   if (p->query_heads > 64 * p->kv_heads) return unless("query_heads: at most 64 on a KV head");

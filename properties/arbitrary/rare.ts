@@ -1,0 +1,159 @@
+// rare: shapes that cost more than others or that independent draws hardly ever hit, each for a
+// number in a kernel that only shows when something is used up: the slots of a ring, the entries of
+// a table of requests, the warps of a block in each of several splits, the bits of a small integer.
+
+import type fc from 'fast-check';
+import { queryTokenCount } from '../../reference/problem.js';
+import { recordTokens } from '../../reference/scheme.js';
+import { type Case, multiplyAdds, type PageOptions } from '../case.js';
+import type { ProblemSpace } from './problem.js';
+
+export const RARE_KINDS = ['deep', 'crowd', 'split', 'shared', 'long'] as const;
+export type RareKind = (typeof RARE_KINDS)[number];
+
+/** Requests of a crowd: beside powers of two, which tables, warps and grids are made for. */
+export const CROWDS = [31, 32, 33, 34, 40, 63, 64, 65, 96, 97, 128, 129];
+/** What the requests of a crowd hold: mostly a part of a window, sometimes a record. */
+const CROWD_TOKENS = [0, 1, 2, 5, 31, 127, 128, 129, 130];
+/** Steps of a crowd that is appended to: its records fill up together, or soon. */
+const CROWD_STEPS = [1, 2, 3];
+/** Times the largest tile: what a block works through before every buffer was used again. */
+const DEPTHS = [2, 3, 4, 5, 8];
+/** Records of each of two or three splits: more than two warps of a block add to one result. */
+const SPLIT_RECORDS = [3, 4, 5, 6];
+/** Beyond 16 bits: the last length that fits, and some that do not, with and without a tail. */
+const LONG = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 16 + 128, 2 ** 16 + 131];
+/** A long request takes so many times the budget of another case, in one query head. */
+const LONG_BUDGETS = 8;
+
+export interface RareSpace {
+  readonly problem: ProblemSpace;
+  /** Of the request of a deep case. */
+  readonly deepTokensMax: number;
+  /** Of any request. */
+  readonly longTokensMax: number;
+  readonly paged: boolean;
+  readonly append: boolean;
+}
+
+const pick = (random: fc.Random, from: readonly number[]): number =>
+  from[random.nextInt(0, from.length - 1)];
+
+/** The case in the shape of a kind; as it is where that is too dear. */
+export function rareCase(random: fc.Random, c: Case, kind: RareKind, space: RareSpace): Case {
+  switch (kind) {
+    case 'deep':
+      return deep(random, c, space);
+    case 'crowd':
+      return crowd(random, c, space);
+    case 'split':
+      return split(random, c, space);
+    case 'shared':
+      return shared(random, c, space);
+    case 'long':
+      return long(random, c, space);
+  }
+}
+
+/**
+ * Many short requests, with one KV head and a query head or two; half of them behind a page table,
+ * and half of these in steps.
+ */
+function crowd(random: fc.Random, c: Case, space: RareSpace): Case {
+  const { tokensMax, ratioMax, multiplyAddsMax } = space.problem;
+  const few = [pick(random, CROWD_TOKENS), pick(random, CROWD_TOKENS)];
+  const count = pick(random, CROWDS);
+  const tokens = Array.from({ length: count }, () => Math.min(pick(random, few), tokensMax));
+  const queryHeads = random.nextInt(1, Math.min(2, ratioMax));
+  const splits = pick(random, [0, 1, 2, 2, 3]);
+  const problem = { ...c.problem, tokens, queryHeads, kvHeads: 1 };
+  if (multiplyAdds(problem) > multiplyAddsMax) return c;
+  const { pages: _p, appended: _a, ...options } = c.options;
+  const isPaged = space.paged && random.nextInt(0, 1) === 0;
+  const isAppended = space.append && isPaged && random.nextInt(0, 1) === 0;
+  return {
+    ...c,
+    problem,
+    options: {
+      ...options,
+      splits,
+      ...(isPaged ? { pages: shuffledPages(random, random.nextInt(0, 1)) } : {}),
+      ...(isAppended ? { appended: pick(random, CROWD_STEPS) } : {}),
+    },
+  };
+}
+
+function shuffledPages(random: fc.Random, sharedRecords: number): PageOptions {
+  const seed = random.nextInt(0, 0x7fffffff);
+  return { order: 'shuffled', seed, spare: random.nextInt(0, 2), sharedRecords };
+}
+
+/**
+ * A few requests that begin alike and share the pages of that beginning, as on a server that keeps
+ * its prompts; sometimes the last record is filled in steps, by several of them at once.
+ */
+function shared(random: fc.Random, c: Case, space: RareSpace): Case {
+  if (!space.paged) return c;
+  const records = random.nextInt(1, 3);
+  const isAppended = space.append && random.nextInt(0, 1) === 0;
+  const length = () => {
+    const more = isAppended ? 0 : random.nextInt(0, 2);
+    const tail = isAppended ? 0 : random.nextInt(0, 1) * random.nextInt(0, recordTokens - 1);
+    return Math.min((records + more) * recordTokens + tail, space.problem.tokensMax);
+  };
+  const tokens = Array.from({ length: random.nextInt(2, 3) }, length);
+  const queryHeads = random.nextInt(1, Math.min(2, space.problem.ratioMax));
+  const problem = { ...c.problem, tokens, queryHeads, kvHeads: 1 };
+  if (multiplyAdds(problem) > space.problem.multiplyAddsMax) return c;
+  const { appended: _a, ...options } = c.options;
+  const pages = shuffledPages(random, random.nextInt(1, records));
+  const steps = isAppended ? { appended: pick(random, CROWD_STEPS) } : {};
+  return { ...c, problem, options: { ...options, pages, ...steps } };
+}
+
+/**
+ * One request so long, and in one split, that a block goes several times through everything it
+ * uses in turn (slots of a ring, phases of a barrier).
+ */
+function deep(random: fc.Random, c: Case, { problem: space, deepTokensMax }: RareSpace): Case {
+  const largest = Math.max(recordTokens, ...space.tiles);
+  const depth = DEPTHS[random.nextInt(0, DEPTHS.length - 1)];
+  const tokens = depth * largest + random.nextInt(-1, 1) * random.nextInt(0, recordTokens);
+  const splits = random.nextInt(1, 2);
+  return alone(random, c, space, Math.min(tokens, deepTokensMax), splits);
+}
+
+/** One request in two or three splits, each of them more than two records, often with a tail. */
+function split(random: fc.Random, c: Case, { problem: space, deepTokensMax }: RareSpace): Case {
+  const splits = random.nextInt(2, 3);
+  const records = splits * pick(random, SPLIT_RECORDS) + random.nextInt(0, 1);
+  const tail = random.nextInt(0, 1) * random.nextInt(1, recordTokens - 1);
+  return alone(random, c, space, Math.min(records * recordTokens + tail, deepTokensMax), splits);
+}
+
+/** One request with one or two query heads, to stay in the budget, and cut where it does not. */
+function alone(
+  random: fc.Random,
+  c: Case,
+  space: ProblemSpace,
+  tokens: number,
+  splits: number,
+): Case {
+  const perPair = 2 * c.problem.headSize * queryTokenCount(c.problem);
+  const pairsMax = Math.floor(space.multiplyAddsMax / perPair);
+  const length = Math.min(tokens, pairsMax);
+  const queryHeads = 2 * length <= pairsMax ? random.nextInt(1, Math.min(2, space.ratioMax)) : 1;
+  const problem = { ...c.problem, tokens: [length], queryHeads, kvHeads: 1 };
+  return { ...c, problem, options: { ...c.options, splits } };
+}
+
+/** One request whose length takes more than 16 bits. */
+function long(random: fc.Random, c: Case, { problem: space, longTokensMax }: RareSpace): Case {
+  const tokens = pick(random, LONG);
+  const splits = pick(random, [0, 1, 4]);
+  const { queryTokens: _n, ...rest } = c.problem;
+  const problem = { ...rest, tokens: [tokens], queryHeads: 1, kvHeads: 1 };
+  const isTooDear = multiplyAdds(problem) > LONG_BUDGETS * space.multiplyAddsMax;
+  if (isTooDear || tokens > longTokensMax) return c;
+  return { ...c, problem, options: { ...c.options, splits } };
+}
