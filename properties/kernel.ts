@@ -162,6 +162,12 @@ export interface MemoryViolation {
 }
 
 /** What a checked emulator saw. */
+/** A line of a kernel's source. */
+export interface SourceLine {
+  readonly file: string;
+  readonly line: number;
+}
+
 export interface EmulatorReport {
   readonly kind: string;
   readonly text: string;
@@ -198,7 +204,8 @@ export type RunResult =
   | { readonly kind: 'unsupported'; readonly reason: string }
   /** The kernel returned an error for a case that supports() had accepted. */
   | { readonly kind: 'refused'; readonly reason: string }
-  | { readonly kind: 'device-error'; readonly reason: string };
+  /** source: the line of the kernel where an emulator stopped. */
+  | { readonly kind: 'device-error'; readonly reason: string; readonly source?: SourceLine };
 
 export interface Unrefused {
   /** Function of the interface. */

@@ -2,7 +2,7 @@
 // changes, and a checking emulator has nothing to report. redzone.ts judges the runs of the case by
 // them, judgement.ts every run that a relation adds.
 
-import type { Ran } from './kernel.js';
+import type { EmulatorReport, Ran, SourceLine } from './kernel.js';
 import type { Failure } from './property.js';
 
 /** A word for signatures: lower case, no digits, no spaces. */
@@ -38,6 +38,12 @@ export function reported(property: string, ran: Ran): Failure | null {
     kind: 'fail',
     signature: `${property}/${slug(report.kind)}`,
     message: `the emulator reports ${report.kind}${place}: ${report.text}`,
-    ...(place === '' ? {} : { source: { file: report.file, line: report.line } }),
+    ...sourceOf(report),
   };
+}
+
+/** The line that a report names, if it names one. */
+export function sourceOf(report: EmulatorReport | undefined): { source?: SourceLine } {
+  if (report === undefined || report.file === '') return {};
+  return { source: { file: report.file, line: report.line } };
 }

@@ -11,7 +11,7 @@ import type { BoundResult } from '../reference/bound.js';
 import type { HeadCache } from '../reference/cache.js';
 import type { Case } from './case.js';
 import type { Key } from './generator.js';
-import type { Inputs, Kernel, Ran, RunOptions } from './kernel.js';
+import type { Inputs, Kernel, Ran, RunOptions, SourceLine } from './kernel.js';
 import type { TensorSource } from './materialize.js';
 
 /** The element that lies furthest from its reference, measured in its own bound. */
@@ -24,12 +24,6 @@ export interface Worst {
   readonly bound: number;
   /** |value - reference| / bound; Infinity when the bound is 0 or anything is NaN. */
   readonly ratio: number;
-}
-
-/** A line of a kernel's source. */
-export interface SourceLine {
-  readonly file: string;
-  readonly line: number;
 }
 
 export type Verdict =

@@ -5,9 +5,9 @@
 // checks what a replay relies on (case, property, signature, kernel); the rest is for people.
 
 import { type Case, canonicalJson } from '../../properties/case.js';
-import type { Device } from '../../properties/kernel.js';
+import type { Device, SourceLine } from '../../properties/kernel.js';
 import { parseCase } from '../../properties/parse-case.js';
-import type { SourceLine, Worst } from '../../properties/property.js';
+import type { Worst } from '../../properties/property.js';
 import type { Seed } from './seed.js';
 
 export const FINDING_SCHEMA = 'kvproof.finding/1';

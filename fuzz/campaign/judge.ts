@@ -10,17 +10,17 @@ import type { Kernel, RunResult, Unrefused } from '../../properties/kernel.js';
 import { materialize, type TensorSource } from '../../properties/materialize.js';
 import type { Property } from '../../properties/property.js';
 import { ProcessDeath } from '../kernels/process-death.js';
-import type { NamedVerdict } from './protocol.js';
+import type { DeviceError, NamedVerdict } from './protocol.js';
 
 export type CaseResult =
-  | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: string | null }
+  | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: DeviceError | null }
   /** The kernel's own process (exec:) ended or does not keep the protocol. */
   | { kind: 'died'; cause: string; detail: string }
   | { kind: 'broken'; message: string; stack: string };
 
 /** A kernel that remembers whether its device has reported an error. */
 class WatchedKernel implements Kernel {
-  deviceError: string | null = null;
+  deviceError: DeviceError | null = null;
 
   constructor(private readonly kernel: Kernel) {}
 
@@ -55,7 +55,7 @@ class WatchedKernel implements Kernel {
 
   run(...args: Parameters<Kernel['run']>): RunResult {
     const result = this.kernel.run(...args);
-    if (result.kind === 'device-error') this.deviceError ??= result.reason;
+    if (result.kind === 'device-error') this.deviceError ??= result;
     return result;
   }
 

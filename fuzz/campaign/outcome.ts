@@ -98,10 +98,12 @@ function runFailure(answer: CaseAnswer | Loss): Failure | null {
     };
   }
   if (answer.kind === 'judged' && answer.deviceError !== null) {
+    const { reason, source } = answer.deviceError;
     return {
       kind: 'fail',
       signature: `${RUN}/device-error`,
-      message: `the device reported: ${answer.deviceError}`,
+      message: `the device reported: ${reason}`,
+      ...(source === undefined ? {} : { source }),
     };
   }
   return null;

@@ -5,7 +5,7 @@
 // travel in Node's "advanced" serialisation, since JSON would turn a NaN ratio into null.
 
 import type { Case } from '../../properties/case.js';
-import type { Capabilities, Device } from '../../properties/kernel.js';
+import type { Capabilities, Device, SourceLine } from '../../properties/kernel.js';
 import type { OutputError } from '../../properties/output-error.js';
 import type { Verdict } from '../../properties/property.js';
 import type { KernelListing } from '../kernels/open.js';
@@ -24,11 +24,17 @@ export interface NamedVerdict {
   readonly verdict: Verdict;
 }
 
+export interface DeviceError {
+  readonly reason: string;
+  /** Where an emulator stopped. */
+  readonly source?: SourceLine;
+}
+
 export type FromWorker =
   | { kind: 'hello'; device: Device; capabilities: Capabilities }
   | { kind: 'not-opened'; exitCode: 2 | 3; message: string }
   /** deviceError: the device reported an error, so this process must run nothing more. */
-  | { kind: 'judged'; id: number; verdicts: NamedVerdict[]; deviceError: string | null }
+  | { kind: 'judged'; id: number; verdicts: NamedVerdict[]; deviceError: DeviceError | null }
   /** The kernel runs in a process of its own, and that one ended. */
   | { kind: 'died'; id: number; cause: string; detail: string }
   /** Not the kernel's fault: an exception in this project, or data that is missing. */

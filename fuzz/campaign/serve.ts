@@ -61,7 +61,8 @@ export function serve(kernels: Kernels): void {
         names === null ? known : [...known, ...laws].filter((p) => names.includes(p.name));
       const result = judgeCase(kernel, message.case, kernels.source, chosen);
       if (result.kind === 'judged' && result.deviceError === null) {
-        const deviceError = probe?.complaint() ?? null;
+        const reason = probe?.complaint() ?? null;
+        const deviceError = reason === null ? null : { reason };
         send({ ...result, deviceError, id: message.id });
       } else {
         send({ ...result, id: message.id });

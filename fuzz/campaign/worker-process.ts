@@ -17,7 +17,7 @@ import type { OutputError } from '../../properties/output-error.js';
 import type { KernelListing } from '../kernels/open.js';
 import { Mailbox } from './mailbox.js';
 import { COOKIE, killTree, offerToOomKiller, usageOf } from './process-tree.js';
-import type { FromWorker, NamedVerdict, ToWorker } from './protocol.js';
+import type { DeviceError, FromWorker, NamedVerdict, ToWorker } from './protocol.js';
 import type { Workdir } from './workdir.js';
 
 /** A first build of a mutant compiles the kernels, about 20 s on two slow cores. */
@@ -70,7 +70,7 @@ export type OpenWorkerResult =
   | { kind: 'error'; exitCode: 2 | 3; message: string; cause?: string };
 
 export type CaseAnswer =
-  | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: string | null }
+  | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: DeviceError | null }
   | { kind: 'broken'; message: string; stack: string }
   /** cause: "SIGSEGV", "exit-134" or the limit that was broken; the process is gone. */
   | { kind: 'crash'; cause: string; detail: string }

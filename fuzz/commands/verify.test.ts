@@ -63,7 +63,10 @@ function plantMutant(): { path: string; line: number } {
 
 describe('a kernel with a planted bug', () => {
   const { path, line } = plantMutant();
-  const planted = ['--kernel', `mutant:${path}`, '--time', '8s', '--shrink-time', '5s'];
+  const planted = [
+    ...['--kernel', `mutant:${path}`, '--property', 'exact-codes'],
+    ...['--time', '20s', '--shrink-time', '5s'],
+  ];
 
   it("is red, with an annotation on the line of the kernel's source", () => {
     plantStaleReports();

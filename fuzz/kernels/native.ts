@@ -25,6 +25,7 @@ import type {
   Schedule,
   Unrefused,
 } from '../../properties/kernel.js';
+import { sourceOf } from '../../properties/memory-law.js';
 import { BUILD_REMEDY, builtLibrary } from './built-library.js';
 import { parseCapabilities } from './capabilities.js';
 import {
@@ -187,7 +188,9 @@ export class NativeKernel implements Kernel {
     if (result.kind === 'ran') {
       return this.capabilities.emulated ? result : { ...result, scheduleHash: '' };
     }
-    return { kind: result.kind, reason: reasonWithReport(result) };
+    const reason = reasonWithReport(result);
+    if (result.kind !== 'device-error') return { kind: result.kind, reason };
+    return { kind: result.kind, reason, ...sourceOf(result.reports[0]) };
   }
 
   /** Seconds that one decode of a case takes, as the mean of so many. Throws if it cannot run. */

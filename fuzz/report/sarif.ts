@@ -3,7 +3,7 @@
 // file of the stored case; the fingerprint is its signature, by which a page recognises the same
 // finding in the next run.
 
-import type { SourceLine } from '../../properties/property.js';
+import type { SourceLine } from '../../properties/kernel.js';
 import type { Campaign } from '../campaign/campaign.js';
 import { caseText } from './failure.js';
 import { localPath } from './local-path.js';
