@@ -1,5 +1,5 @@
 // `kvproof verify` as a gate sees it: exit codes and files. The wrong kernel is a mutant whose
-// fault the emulator names by its line: half a warp takes part in a shuffle of the whole one.
+// fault the emulator names by its line: lanes take part in a shuffle whose mask leaves them out.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -46,17 +46,17 @@ function plantMutant(): { path: string; line: number } {
   const source = readFileSync(join(packageRoot(), kernelFile), 'utf8');
   const line = source.slice(0, source.indexOf(rightLine)).split('\n').length;
   const mutant = {
-    id: 'half-a-warp-shuffles',
+    id: 'partial-mask',
     ...{ class: 'concurrency', story: 'Lanes from 16 on are taken for idle.' },
     precedent: 'none known',
     edits: [
       {
         ...{ file: kernelFile, find: rightLine },
-        replace: rightLine.replace('largest', 'if (lane < 16) largest'),
+        replace: rightLine.replace('offset)', 'offset, 0xffff)'),
       },
     ],
   };
-  const path = inWork('half-a-warp-shuffles.json');
+  const path = inWork('partial-mask.json');
   writeFileSync(path, JSON.stringify(mutant));
   return { path, line };
 }
