@@ -1,7 +1,7 @@
 // Every command of the documents and of the workflows is run: each line with kvproof in a block of
 // shell or YAML, in the order of its page, in a folder that holds what the page assumes. Only what
 // stands in `scaled` is changed, all of it by documented options: shorter times, fewer cases, one
-// property, the emulator in place of a GPU. Commands in running text are looked at by workflows.test.ts.
+// property, the emulator in place of a GPU. Commands in running text are workflows.test.ts' part.
 import { spawn, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -103,18 +103,21 @@ function pages(folder = ''): string[] {
 /** What a page takes for granted, made by commands of the same kind. */
 const assumed: Readonly<Record<string, readonly string[]>> = {
   'README.md': [1, 2].map((shard) => shardCommand(shard, 2, `shard-${shard}`)),
-  'fuzz/campaign/README.md': [2, 3, 4].map(
-    (i) =>
-      `kvproof fuzz --property exact-codes --shard ${i}/4 --runs 4 --seed "$GITHUB_SHA" --workdir shard-${i}`,
+  'fuzz/campaign/README.md': [2, 3, 4].map((shard) =>
+    scale(`kvproof fuzz --runs 20000 --seed "$GITHUB_SHA" ${placed(shard, 4, `shard-${shard}`)}`),
   ),
   '.github/workflows/nightly.yml': [1, 2, 3, 4].map((shard) =>
     shardCommand(shard, 4, `shards/campaign-${shard}`),
   ),
 };
 
+function placed(shard: number, count: number, folder: string): string {
+  return `--shard ${shard}/${count} --workdir ${folder}`;
+}
+
 function shardCommand(shard: number, count: number, folder: string): string {
   const seed = '--kernel sim:sm_90 --runs 4 --seed "$GITHUB_SHA" --no-corpus';
-  return `kvproof fuzz --property exact-codes ${seed} --shard ${shard}/${count} --workdir ${folder}`;
+  return scale(`kvproof fuzz ${seed} ${placed(shard, count, folder)}`);
 }
 
 function run(shell: string, cwd: string) {
