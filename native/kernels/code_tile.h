@@ -63,14 +63,30 @@ DEV_FN void mma_step_pair(float (&acc)[4], const uint32_t (&w)[M::lane_words],
   }
 }
 
-// acc[first + t] += row tiles first .. first + TILES - 1 of a packed matrix x b, steps in order: as
-// many chains of sums, so that some run while others wait.
+// Brings entry BY of a register array to the front. Register arrays have constant indexes: a loop
+// that is to stay a loop works on the front and turns the array, which costs moves and saves code.
+// Where it is unrolled it costs nothing.
+template <int BY, int N, int M>
+DEV_FN void turn(float (&x)[N][M]) {
+  float front[BY][M];
+  DEV_UNROLL
+  for (int i = 0; i < N + BY; i++) {
+    DEV_UNROLL
+    for (int j = 0; j < M; j++) {
+      if (i < BY) front[i][j] = x[i][j];
+      if (i >= BY) x[i - BY][j] = i < N ? x[i][j] : front[i - N][j];
+    }
+  }
+}
+
+// acc[first + t] += row tile tile + t, t < TILES, of a packed matrix x b, steps in order: as many
+// chains of sums, so that some run while others wait.
 template <class M, int TILES, int ALL>
-DEV_FN void mma_row_tiles(float (&acc)[ALL][4], const uint8_t* words, int first,
+DEV_FN void mma_row_tiles(float (&acc)[ALL][4], int first, const uint8_t* words, int tile,
                           const uint32_t (&b)[M::steps][2], int lane) {
   uint32_t w[TILES][M::lane_words];
   DEV_UNROLL
-  for (int t = 0; t < TILES; t++) load_row_tile<M>(w[t], words, first + t, lane);
+  for (int t = 0; t < TILES; t++) load_row_tile<M>(w[t], words, tile + t, lane);
   DEV_UNROLL
   for (int pair = 0; pair < M::steps / 2; pair++) {
     DEV_UNROLL
@@ -84,18 +100,23 @@ constexpr int chains = M::rows* M::columns > 128 * 128 ? (GROUPED || M::bits == 
                        : GROUPED || M::lane_words > 8  ? 2
                                                        : 4;
 
-// Sums of q-hat times K zeros of one token group for queries 2c and 2c + 1. The zeros are the same
-// for all 16 rows of operand A. zeros: shared, fp16 in the order of k_parameter_index.
+// Whether loops over groups stay loops (turn): from 8 KiB of words on, where an H100 fetches the
+// unrolled code more slowly than it moves registers.
+template <class M, bool GROUPED>
+constexpr bool rolled = GROUPED&& M::bytes >= 8192;
+
+// Sums of q (q-hat) times K zeros of one token group for queries 2c and 2c + 1. The zeros are the
+// same for all 16 rows of operand A. zeros: shared, fp16 in the order of k_parameter_index.
 template <class K>
-DEV_FN void zero_scores(float (&sum)[2], const QueryTile<K::steps>& tile, const uint4* zeros,
+DEV_FN void zero_scores(float (&sum)[2], const uint32_t (&q)[K::steps][2], const uint4* zeros,
                         int lane) {
   const int c = lane & 3;
   float acc[4] = {0, 0, 0, 0};
   DEV_UNROLL
   for (int pair = 0; pair < K::steps / 2; pair++) {
     const uint4 z = zeros[c * (K::steps / 2) + pair];
-    dev::mma_f16_f32(acc, z.x, z.x, z.y, z.y, tile.q[2 * pair][0], tile.q[2 * pair][1]);
-    dev::mma_f16_f32(acc, z.z, z.z, z.w, z.w, tile.q[2 * pair + 1][0], tile.q[2 * pair + 1][1]);
+    dev::mma_f16_f32(acc, z.x, z.x, z.y, z.y, q[2 * pair][0], q[2 * pair][1]);
+    dev::mma_f16_f32(acc, z.z, z.z, z.w, z.w, q[2 * pair + 1][0], q[2 * pair + 1][1]);
   }
   sum[0] = acc[0];
   sum[1] = acc[1];
@@ -103,21 +124,26 @@ DEV_FN void zero_scores(float (&sum)[2], const QueryTile<K::steps>& tile, const 
 
 // s (128 tokens x 8 queries) = base-2 exponents of the softmax weights, K per channel:
 //   S = fma(code sum, code_factor unit, RN(zero sum zero_factor)),
-// |S| < 128 65504^2 |k2| whatever the inputs in fp16. k_half: shared, K words and parameters of a
-// record. group_tiles: row tiles of a token group, a power of two.
+// |S| < 128 65504^2 |k2| whatever the inputs in fp16. tile: its factors; query: shared, its q-hat
+// (store_query). k_half: shared, K words and parameters of a record. group_tiles: row tiles of a
+// token group, a power of two.
 template <class K, bool GROUPED>
 DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,
-                           const uint8_t* k_half, int group_tiles, int lane) {
+                           const uint4* query, const uint8_t* k_half, int group_tiles, int lane) {
   constexpr int scale_bytes = K::columns * 2;
   const uint8_t* parameters = k_half + K::bytes;
   uint32_t scaled[K::steps][2];
   float zero[2], code_factor[2];
-  DEV_UNROLL
-  for (int i = 0; i < record_tiles; i += chains<K, GROUPED>) {
+  constexpr int tiles = chains<K, GROUPED>;
+  constexpr int times = rolled<K, GROUPED> ? 1 : record_tiles / tiles;
+  DEV_UNROLL_BY(times)
+  for (int i = 0; i < record_tiles; i += tiles) {               // those of the turn are in front
     if (i == 0 || (GROUPED && (i & (group_tiles - 1)) == 0)) {  // the same for the whole warp
-      const float unit =
-          scale_query_tile<K>(scaled, tile, reinterpret_cast<const uint4*>(parameters), lane);
-      zero_scores<K>(zero, tile, reinterpret_cast<const uint4*>(parameters + scale_bytes), lane);
+      uint32_t q[K::steps][2];
+      load_query(q, tile, query, lane);
+      const float unit = scale_query_tile<K>(scaled, q, tile.top,
+                                             reinterpret_cast<const uint4*>(parameters), lane);
+      zero_scores<K>(zero, q, reinterpret_cast<const uint4*>(parameters + scale_bytes), lane);
       DEV_UNROLL
       for (int j = 0; j < 2; j++) {
         zero[j] = dev::mul_rn(zero[j], tile.zero_factor[j]);
@@ -126,31 +152,35 @@ DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps
       parameters += 2 * scale_bytes;
     }
     DEV_UNROLL
-    for (int t = i; t < i + chains<K, GROUPED>; t++) {
+    for (int t = 0; t < tiles; t++) {
       DEV_UNROLL
       for (int j = 0; j < 4; j++) s[t][j] = 0;
     }
-    mma_row_tiles<K, chains<K, GROUPED>>(s, k_half, i, scaled, lane);
+    mma_row_tiles<K, tiles>(s, 0, k_half, i, scaled, lane);
     DEV_UNROLL
-    for (int t = i; t < i + chains<K, GROUPED>; t++) {
+    for (int t = 0; t < tiles; t++) {
       DEV_UNROLL
       for (int j = 0; j < 4; j++) s[t][j] = dev::fma_rn(s[t][j], code_factor[j & 1], zero[j & 1]);
     }
+    turn<tiles>(s);
   }
 }
 
 // The same for K per token, over channel groups G in order, in units of q-hat 2^-24:
 //   S = RN(factor sum over G of fma(code sum_G, scale_G, RN(zero_G q sum_G))).
-// sums: shared, of store_query_sums; mixed: of find_mixed_groups. group_pairs: half the column
-// steps of a group, a power of two.
+// query: shared, of weigh_query_fields; sums: shared, of store_query_sums; mixed: of
+// find_mixed_groups. group_pairs: half the column steps of a group, a power of two.
 template <class K, bool GROUPED>
 DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,
-                         const uint8_t* k_half, const float* sums, const uint32_t (&mixed)[2],
-                         int group_pairs, int lane) {
+                         const uint4* query, const uint8_t* k_half, const float* sums,
+                         const uint32_t (&mixed)[2], int group_pairs, int lane) {
   constexpr int pairs = K::steps / 2;
   const int g = lane >> 2, c = lane & 3;
-  DEV_UNROLL
-  for (int i = 0; i < record_tiles; i++) {
+  uint32_t q[K::steps][2];
+  load_query(q, tile, query, lane);
+  constexpr int times = rolled<K, GROUPED> ? 2 : record_tiles;
+  DEV_UNROLL_BY(times)
+  for (int i = 0; i < record_tiles; i++) {  // that of the turn is in front
     // Scale and zero of tokens 16 i + g and 8 further.
     const uint32_t* parameters = reinterpret_cast<const uint32_t*>(k_half + K::bytes) + i * 16 + g;
     const float2* query_sums = reinterpret_cast<const float2*>(sums) + c;
@@ -160,7 +190,7 @@ DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>&
     uint32_t group = 1;  // its bit in mixed
     DEV_UNROLL
     for (int pair = 0; pair < pairs; pair++) {
-      mma_step_pair<K>(acc, w, tile.q, pair);
+      mma_step_pair<K>(acc, w, q, pair);
       const bool group_ends = GROUPED ? ((pair + 1) & (group_pairs - 1)) == 0 : pair + 1 == pairs;
       if (!group_ends) continue;  // the same for the whole warp
       const float2 row[2] = {dev::h2unpack(parameters[0]), dev::h2unpack(parameters[8])};
@@ -174,7 +204,7 @@ DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>&
         const float lost = (mixed[j & 1] & group) != 0 ? of_zero : of_scale;
         const float zero = dev::fma_rn(row[j >> 1].y, j & 1 ? q_sum.y : q_sum.x, lost);
         const float of_group = dev::fma_rn(acc[j], row[j >> 1].x, zero);
-        s[i][j] = first ? of_group : dev::add_rn(s[i][j], of_group);
+        s[0][j] = first ? of_group : dev::add_rn(s[0][j], of_group);
         acc[j] = 0;
       }
       parameters += record_tokens;
@@ -183,8 +213,9 @@ DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>&
     }
     DEV_UNROLL
     for (int j = 0; j < 4; j++) {
-      s[i][j] = dev::mul_rn(s[i][j], dev::mul_rn(tile.zero_factor[j & 1], 0x1p24f));
+      s[0][j] = dev::mul_rn(s[0][j], dev::mul_rn(tile.zero_factor[j & 1], 0x1p24f));
     }
+    turn<1>(s);
   }
 }
 

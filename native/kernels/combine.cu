@@ -18,9 +18,19 @@ DEV_KERNEL(head_size_max) combine_kernel(const DecodeArguments args) {
   const size_t first = args.partial_index(args.requests.first + dev::block_y(), kv_head, query_row);
   const float2* softmax = args.partial_softmax + first;                    // (splits): maximum, sum
   const float* partial = args.partial + first * args.head_size + channel;  // (splits, D)
+  float o_of[32];
+  float2 own;  // of a split; nothing behind the last one
+  const auto load = [&](uint32_t start) {
+    own = start + lane < args.splits ? softmax[start + lane] : make_float2(empty_max, 0);
+    DEV_UNROLL
+    for (uint32_t i = 0; i < 32; i++) {
+      o_of[i] = start + i < args.splits ? partial[(start + i) * args.head_size] : 0;
+    }
+  };
   dev::wait_for_previous_launch();
-  float largest = empty_max;
-  for (uint32_t i = lane; i < args.splits; i += 32) {
+  load(0);  // before the maximum is known: there are seldom more
+  float largest = own.x;
+  for (uint32_t i = lane + 32; i < args.splits; i += 32) {
     largest = dev::max_num(largest, softmax[i].x);
   }
   DEV_UNROLL
@@ -29,19 +39,12 @@ DEV_KERNEL(head_size_max) combine_kernel(const DecodeArguments args) {
   }
   float o = 0, l = 0;
   for (uint32_t start = 0; start < args.splits; start += 32) {
-    float o_of[32], factor = 0, l_of = 0;  // nothing behind the last split
-    DEV_UNROLL
-    for (uint32_t i = 0; i < 32; i++) {
-      o_of[i] = start + i < args.splits ? partial[(start + i) * args.head_size] : 0;
-    }
-    if (start + lane < args.splits) {
-      factor = dev::ex2(dev::sub_rn(softmax[start + lane].x, largest));
-      l_of = softmax[start + lane].y;
-    }
+    if (start > 0) load(start);
+    const float factor = dev::ex2(dev::sub_rn(own.x, largest));
     DEV_UNROLL
     for (int i = 0; i < 32; i++) {
       const float f = dev::shfl(factor, i);
-      l = dev::fma_rn(f, dev::shfl(l_of, i), l);
+      l = dev::fma_rn(f, dev::shfl(own.y, i), l);
       o = dev::fma_rn(f, o_of[i], o);
     }
   }

@@ -14,6 +14,9 @@
 namespace kvproof {
 
 constexpr int query_tile_rows = 8;
+constexpr uint32_t query_tokens_max = 8;
+// Caches up to this size may stay in the second level cache (50 MB on an H100) between calls.
+constexpr uint64_t kept_bytes = 32ull << 20;
 
 struct DecodeArguments {
   const uint16_t* q;                     // (requests, query_tokens, query_heads, D), with strides
@@ -37,6 +40,7 @@ struct DecodeArguments {
   float k2;             // softmax_scale log2(e), rounded once
   RecordSizes record;   // of the cache
   uint32_t slot_bytes;  // of a ring
+  bool read_once;       // of the cache: a record by one block, and all of it exceeds the L2 cache
   RequestTable requests;
 
   // More than one token group of K or channel group in a record.
@@ -93,6 +97,12 @@ inline DecodeArguments decode_arguments(const kvp_problem& problem, const kvp_bu
   args.is_bf16 = problem.type == KVP_BF16;
   args.k2 = problem.softmax_scale * log2_e;
   args.record = record_sizes(problem.bits, problem.group, problem.head_size, problem.k_axis);
+  uint64_t records = 0;
+  for (uint32_t i = 0; i < problem.requests; i++) {
+    records += static_cast<uint64_t>(problem.tokens[i]) / record_tokens;
+  }
+  args.read_once =
+      args.query_tiles == 1 && records * problem.kv_heads * args.record.bytes() > kept_bytes;
   return args;
 }
 

@@ -76,8 +76,11 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
   using K = typename F::R::K;
   using V = typename F::R::V;
   constexpr int sums_of_warp = F::groups_max * query_tile_rows;
+  constexpr int query_words = query_is_shared<F::steps> ? F::steps / 2 * 32 : 1;
   using Sums = float[F::warps][sums_of_warp];
+  using Query = uint4[query_words];
   DEV_SHARED(Sums, query_sums);
+  DEV_SHARED(Query, query);
   float* sums = query_sums[warp];
   // Tokens or channels of a group, in sixteens: tiles or steps.
   const int token_tiles = static_cast<int>(args.group) / 16;
@@ -88,13 +91,17 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
     find_mixed_groups<K>(mixed, tile, channel_tiles);
     weigh_query_fields<K>(tile);
   }
+  if constexpr (query_is_shared<F::steps>) {
+    if (warp == 0) store_query(query, tile, lane);
+    dev::syncthreads();
+  }
   float s[record_tiles][4], decay[2];
   for (int token = first_token; token < end_token; token += F::warps * record_tokens) {
     const uint8_t* k_half = ring.wait();
     if (args.k_per_token) {
-      token_scores<K, F::grouped>(s, tile, k_half, sums, mixed, channel_tiles / 2, lane);
+      token_scores<K, F::grouped>(s, tile, query, k_half, sums, mixed, channel_tiles / 2, lane);
     } else {
-      channel_scores<K, F::grouped>(s, tile, k_half, token_tiles, lane);
+      channel_scores<K, F::grouped>(s, tile, query, k_half, token_tiles, lane);
     }
     ring.release();
     const Sight ahead = sight.from(token);

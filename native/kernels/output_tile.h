@@ -11,21 +11,21 @@
 namespace kvproof {
 
 // w = p scale of a channel group for column j; adds p zero to zero_sum and returns the largest w.
-// parameters: shared, 128 tokens x (scale, zero) fp16. LIMITED: those from limit on enter as 0,
-// since a weight of 0 times Inf or NaN would not be 0.
-template <bool LIMITED>
+// parameters: shared, 128 tokens x (scale, zero) fp16. limit: tokens that the column sees; later
+// ones enter as 0, since a weight of 0 times Inf or NaN would not be 0. They are among the last
+// eight of the record, because the query tokens are.
 DEV_FN float scale_weights(float (&w)[record_tiles][4], float& zero_sum, int j,
                            const float (&p)[record_tiles][4], float decay,
                            const uint32_t* parameters, int limit, int lane) {
+  static_assert(query_tokens_max <= 8);
   const int g = lane >> 2;
-  const auto parameters_of = [&](int token) {  // scale x, zero y
-    return dev::h2unpack(LIMITED && token >= limit ? 0 : parameters[token]);
-  };
   float top = 0;
   zero_sum = dev::mul_rn(zero_sum, decay);
   DEV_UNROLL
   for (int i = 0; i < record_tiles; i++) {
-    const float2 first = parameters_of(i * 16 + g), second = parameters_of(i * 16 + g + 8);
+    const bool is_unseen = i + 1 == record_tiles && i * 16 + g + 8 >= limit;
+    const float2 first = dev::h2unpack(parameters[i * 16 + g]);  // scale x, zero y
+    const float2 second = dev::h2unpack(is_unseen ? 0 : parameters[i * 16 + g + 8]);
     w[i][j] = dev::mul_rn(p[i][j], first.x);
     w[i][j + 2] = dev::mul_rn(p[i][j + 2], second.x);
     top = dev::max_num(top, dev::max_num(w[i][j], w[i][j + 2]));
@@ -44,8 +44,10 @@ DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
                               int group_tiles, int columns, int lane) {
   const uint32_t* parameters = reinterpret_cast<const uint32_t*>(v_half + V::bytes);
   uint32_t weights[V::steps][2];  // operand B: P'
-  DEV_UNROLL
-  for (int group = 0; group < State::groups; group++) {
+  constexpr bool is_grouped = State::groups > 1;
+  constexpr int times = rolled<V, is_grouped> ? 1 : State::groups;
+  DEV_UNROLL_BY(times)
+  for (int group = 0; group < State::groups; group++) {  // that of the turn is in front
     constexpr int tiles = State::group_tiles;
     const int first = group * tiles;
     if (group == 0 || (first & (group_tiles - 1)) == 0) {  // the same for the whole warp
@@ -57,15 +59,9 @@ DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
           for (int i = 0; i < record_tiles; i++) w[i][j] = w[i][j + 2] = 0;
           continue;
         }
-        float largest;
-        if (sight.all >= record_tokens) {  // the same for the whole warp
-          largest = scale_weights<false>(w, state.zero_sum[group][j], j, p, decay[j], parameters,
-                                         record_tokens, lane);
-        } else {
-          largest = scale_weights<true>(w, state.zero_sum[group][j], j, p, decay[j], parameters,
-                                        sight.limit[j], lane);
-        }
-        top[j] = dev::max_num(largest, dev::mul_rn(state.top[group][j], decay[j]));
+        const float largest = scale_weights(w, state.zero_sum[0][j], j, p, decay[j], parameters,
+                                            sight.limit[j], lane);
+        top[j] = dev::max_num(largest, dev::mul_rn(state.top[0][j], decay[j]));
         const int unit = unit_of(top[j]);
         DEV_UNROLL
         for (int i = 0; i < V::steps; i++) {
@@ -77,7 +73,7 @@ DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
         }
       }
       parameters += record_tokens;
-      change_top(state, group, top, decay, columns);
+      change_top(state, 0, top, decay, columns);
       DEV_UNROLL
       for (int i = 0; i < V::steps; i++) {
         DEV_UNROLL
@@ -86,14 +82,21 @@ DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
         }
       }
     } else {  // a part of the group before
-      const float top[2] = {state.top[group - 1][0], state.top[group - 1][1]};
-      change_top(state, group, top, decay, columns);
+      constexpr int last = State::groups - 1;
+      const float top[2] = {state.top[last][0], state.top[last][1]};
+      change_top(state, 0, top, decay, columns);
       DEV_UNROLL
-      for (int j = 0; j < 2; j++) state.zero_sum[group][j] = state.zero_sum[group - 1][j];
+      for (int j = 0; j < 2; j++) state.zero_sum[0][j] = state.zero_sum[last][j];
     }
+    constexpr int step = chains<V, is_grouped>;
     DEV_UNROLL
-    for (int i = first; i < first + tiles; i += chains<V, State::groups != 1>) {
-      mma_row_tiles<V, chains<V, State::groups != 1>>(state.o, v_half, i, weights, lane);
+    for (int i = 0; i < tiles; i += step) {
+      mma_row_tiles<V, step>(state.o, i, v_half, first + i, weights, lane);
+    }
+    if constexpr (is_grouped) {
+      turn<tiles>(state.o);
+      turn<1>(state.zero_sum);
+      turn<1>(state.top);
     }
   }
 }

@@ -6,14 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "decode_arguments.h"
 #include "platform.h"
-#include "requests.h"
 
 namespace kvproof {
 
 constexpr uint32_t heads_per_kv_max = 64;
 constexpr uint32_t kv_heads_max = 4096;  // times 8 query tiles fits the 65,535 of grid.y
-constexpr uint32_t query_tokens_max = 8;
 constexpr uint32_t requests_max = 1u << 20;
 constexpr uint32_t splits_max = 4096;
 constexpr int64_t tokens_max = 1 << 24;

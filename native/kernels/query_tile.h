@@ -106,14 +106,43 @@ DEV_FN void scale_query_words(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
   }
 }
 
+// Operand B of 256 channels, 32 registers, would be spilled: it is in shared memory between
+// records, what a lane has of two steps together: (steps / 2, 32 lanes). Of 128 channels it stays
+// in registers, where 2 bits are 1.5 % faster for it (H100).
+template <int STEPS>
+constexpr bool query_is_shared = STEPS > 8;
+
+template <int STEPS>
+DEV_FN void store_query(uint4* to, const QueryTile<STEPS>& tile, int lane) {
+  DEV_UNROLL
+  for (int step = 0; step < STEPS; step += 2) {
+    to[step / 2 * 32 + lane] =
+        make_uint4(tile.q[step][0], tile.q[step][1], tile.q[step + 1][0], tile.q[step + 1][1]);
+  }
+}
+template <int STEPS>
+DEV_FN void load_query(uint32_t (&q)[STEPS][2], const QueryTile<STEPS>& tile, const uint4* from,
+                       int lane) {
+  DEV_UNROLL
+  for (int step = 0; step < STEPS; step += 2) {
+    uint4 x =
+        make_uint4(tile.q[step][0], tile.q[step][1], tile.q[step + 1][0], tile.q[step + 1][1]);
+    if constexpr (query_is_shared<STEPS>) x = from[step / 2 * 32 + lane];
+    q[step][0] = x.x;
+    q[step][1] = x.y;
+    q[step + 1][0] = x.z;
+    q[step + 1][1] = x.w;
+  }
+}
+
 // ---- K per channel ----
 
 // q' for one token group, and the power of two that sums of q' times codes still need: the codes
-// count 2^-24 each as fp16 subnormals, and m 2^top = 2^(14 - e). scales: shared, the fp16 scales of
-// the group (record.h, k_parameter_index).
+// count 2^-24 each as fp16 subnormals, and m 2^top = 2^(14 - e). q: q-hat; top: of the tile.
+// scales: shared, the fp16 scales of the group (record.h, k_parameter_index).
 template <class K>
-DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const QueryTile<K::steps>& tile,
-                              const uint4* scales, int lane) {
+DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const uint32_t (&q)[K::steps][2],
+                              int top, const uint4* scales, int lane) {
   const int c = lane & 3;
   uint32_t largest = 0;
   DEV_UNROLL
@@ -130,7 +159,7 @@ DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const QueryTile<K
   scale_max = dev::max_num(scale_max, dev::shfl_xor(scale_max, 1));
   scale_max = dev::max_num(scale_max, dev::shfl_xor(scale_max, 2));
   const int e = clamp_int(exponent_of(scale_max), -24, 15);
-  const int m_log2 = 14 - tile.top - e;
+  const int m_log2 = 14 - top - e;
   const bool fast = dev::vote_all(m_log2 >= 0 && m_log2 <= 15);
   const uint32_t m_half2 = half2_power_of_two(fast ? m_log2 : 0);
   const float m = power_of_two(m_log2);
@@ -139,11 +168,11 @@ DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const QueryTile<K
     DEV_UNROLL
     for (int i = 0; i < 2; i++) {
       if (fast) {
-        scaled[step][i] = dev::h2mul(tile.q[step][i], dev::h2mul(scaled[step][i], m_half2));
+        scaled[step][i] = dev::h2mul(q[step][i], dev::h2mul(scaled[step][i], m_half2));
       } else {  // products of two halves are exact in f32, and so is the power of two
-        const float2 q = dev::h2unpack(tile.q[step][i]), s = dev::h2unpack(scaled[step][i]);
-        scaled[step][i] = dev::h2pack(dev::mul_rn(dev::mul_rn(q.x, s.x), m),
-                                      dev::mul_rn(dev::mul_rn(q.y, s.y), m));
+        const float2 x = dev::h2unpack(q[step][i]), s = dev::h2unpack(scaled[step][i]);
+        scaled[step][i] = dev::h2pack(dev::mul_rn(dev::mul_rn(x.x, s.x), m),
+                                      dev::mul_rn(dev::mul_rn(x.y, s.y), m));
       }
       const int weight = K::field_weight_log2(step, i);
       if (weight != 0) scaled[step][i] = dev::h2mul(scaled[step][i], half2_power_of_two(-weight));

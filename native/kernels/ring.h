@@ -72,6 +72,7 @@ struct BulkRing {
       landed;  // shared, (ring_slots): completes phase i when the i-th half of the slot is there
   HalfSource source;
   uint32_t slot_bytes;
+  bool read_once;
   int at, round, lane;  // at: slot of the next half; round: how often it was used
 
   DEV_FN void start(uint8_t* all, const HalfSource& from, const DecodeArguments& args, int warp,
@@ -81,6 +82,7 @@ struct BulkRing {
     slot_bytes = args.slot_bytes;
     slots = all + warp * ring_slots * slot_bytes;
     landed = barriers + warp * ring_slots;
+    read_once = args.read_once;
     source = from;
     at = round = 0;
     lane = lane_;
@@ -114,7 +116,7 @@ struct BulkRing {
   DEV_FN void copy(int slot) {
     const uint32_t bytes = source.next_bytes();
     dev::mbar_arrive_expect_tx(&landed[slot], bytes);
-    dev::bulk_g2s(slots + slot * slot_bytes, source.next(), bytes, &landed[slot]);
+    dev::bulk_g2s(slots + slot * slot_bytes, source.next(), bytes, &landed[slot], read_once);
   }
 };
 

@@ -11,6 +11,7 @@
 //                                     a multiprocessor
 //   DEV_FN type name(args)            a function of the device
 //   DEV_UNROLL                        before a loop that must be unrolled on the GPU
+//   DEV_UNROLL_BY(times)              before one that is unrolled so often and no more
 //   DEV_SHARED(T, name)               static shared memory; an array type needs a typedef first
 //   DEV_DYN_SHARED(T, name, align)    the dynamic shared memory of the launch, as T*
 //

@@ -14,6 +14,8 @@
 #define DEV_KERNEL(threads) __global__ void __launch_bounds__(threads)
 #define DEV_KERNEL_BLOCKS(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define DEV_UNROLL _Pragma("unroll")
+#define DEV_PRAGMA(text) _Pragma(#text)
+#define DEV_UNROLL_BY(times) DEV_PRAGMA(unroll(times))
 #define DEV_SHARED(T, name) __shared__ T name
 #define DEV_DYN_SHARED(T, name, align) \
   extern __shared__ __align__(align)   \
@@ -259,7 +261,17 @@ DEV_FN void fence_mbar_init() { DEV_SM90_ASM("fence.mbarrier_init.release.cluste
 // Between plain writes, in any memory, and bulk copies that read or overwrite what was written.
 DEV_FN void fence_proxy_async() { DEV_SM90_ASM("fence.proxy.async;" ::: "memory"); }
 // cp.async.bulk: `bytes`, dst and src are multiples of 16; bar counts the bytes when they land.
-DEV_FN void bulk_g2s(void* dst, const void* src, uint32_t bytes, uint64_t* bar) {
+// once: nobody reads src again, so that it is the first to leave the second level cache.
+DEV_FN void bulk_g2s(void* dst, const void* src, uint32_t bytes, uint64_t* bar, bool once = false) {
+  if (once) {
+    DEV_SM90_ASM(
+        "{\n.reg .b64 policy;\ncreatepolicy.fractional.L2::evict_first.b64 policy,1.0;\n"
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+        "[%0],[%1],%2,[%3],policy;\n}" ::"r"(shared_address(dst)),
+        "l"(src), "r"(bytes), "r"(shared_address(bar))
+        : "memory");
+    return;
+  }
   DEV_SM90_ASM(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0],[%1],%2,[%3];" ::"r"(
           shared_address(dst)),
@@ -326,6 +338,10 @@ Status launch(void (*kernel)(P...), const Launch& shape, A... args) {
   overlap.val.programmaticStreamSerializationAllowed = 1;
   DeviceFacts facts;
   if (shape.overlaps_previous && device_facts(facts).ok() && facts.sm >= 90) {
+    // A multiprocessor that divides its memory otherwise would have to be empty first.
+    const cudaError_t e = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+    if (e != cudaSuccess) return status_from_cuda(e, "shared memory beside the launch before");
     config.attrs = &overlap;
     config.numAttrs = 1;
   }

@@ -16,6 +16,7 @@
 #define DEV_KERNEL(threads) SIMT_LAUNCH_BOUND(threads) void
 #define DEV_KERNEL_BLOCKS(threads, blocks) SIMT_LAUNCH_BOUND(threads) void
 #define DEV_UNROLL
+#define DEV_UNROLL_BY(times) static_assert((times) > 0, "a loop is unrolled at least once");
 #define DEV_SITE simt_here(__builtin_FILE(), __builtin_LINE())
 #define DEV_SHARED(T, name) \
   T& name = *static_cast<T*>(simt_static_shared(sizeof(T), alignof(T), #name, DEV_SITE))
@@ -174,7 +175,7 @@ DEV_FN void mbar_wait(uint64_t* bar, uint32_t phase, simt_site at = DEV_SITE) {
 DEV_FN void fence_mbar_init(simt_site at = DEV_SITE) { simt_fence(SIMT_FENCE_MBARRIER_INIT, at); }
 DEV_FN void fence_proxy_async(simt_site at = DEV_SITE) { simt_fence(SIMT_FENCE_PROXY_ASYNC, at); }
 // cp.async.bulk: `bytes`, dst and src are multiples of 16; bar counts the bytes when they land.
-DEV_FN void bulk_g2s(void* dst, const void* src, uint32_t bytes, uint64_t* bar,
+DEV_FN void bulk_g2s(void* dst, const void* src, uint32_t bytes, uint64_t* bar, bool = false,
                      simt_site at = DEV_SITE) {
   simt_bulk_g2s(dst, src, bytes, bar, at);
 }
