@@ -15,7 +15,7 @@ import { anyArithmetic } from '../../reference/arithmetic.js';
 import { admitsOutput, type BoundResult, boundL1 } from '../../reference/bound.js';
 import { boundL2, inRange, type OutputRange } from '../../reference/bound-l2.js';
 import { readCache } from '../../reference/cache.js';
-import { elementFromF64, elementRound, elementValues, exponentOf } from '../../reference/format.js';
+import { elementRound, elementValues, exponentOf } from '../../reference/format.js';
 import { StudyFailure } from './study-messages.js';
 
 export interface RatioTask {
@@ -102,7 +102,7 @@ class Histogram {
     let left = share * this.count;
     for (let i = 0; i < this.bins.length; i++) {
       left -= this.bins[i];
-      if (left <= 0) return i === 0 ? 0 : 10 ** ((i + 0.5) / 200 - 8);
+      if (left <= 0) return i === 0 ? 0 : Math.min(10 ** ((i + 0.5) / 200 - 8), this.max);
     }
     return this.max;
   }
@@ -138,7 +138,7 @@ class Counts {
       this.elements++;
       if (!admitsOutput(l1, i, value)) this.violationsL1++;
       this.l1.add(ratio(value, l1.output[i], l1.outputBound[i]));
-      this.toleranceL1.add(l1.outputRadius[i] / rms);
+      if (rms > 0) this.toleranceL1.add(l1.outputRadius[i] / rms);
       if (range !== null) this.addRange(range, i, value, rms);
     }
   }
@@ -150,9 +150,8 @@ class Counts {
     const least = range.type === 'bf16' ? -126 : -14;
     const ulp = 2 ** (Math.max(exponentOf(value), least) - (range.type === 'bf16' ? 7 : 10));
     this.l2.add(ratio(value, middle, half + ulp / 2));
-    this.toleranceL2.add(half / rms);
-    const word = (x: number) => elementFromF64(range.type, elementRound(range.type, x));
-    if (word(low) === word(high)) this.single++;
+    if (rms > 0) this.toleranceL2.add(half / rms);
+    if (elementRound(range.type, low) === elementRound(range.type, high)) this.single++;
   }
 }
 
