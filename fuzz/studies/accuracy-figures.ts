@@ -214,12 +214,13 @@ function keptFigure(data: FlatRow[]): Figure {
   const shown = data
     .filter(({ part }) => part === 'both')
     .map((row) => ({ ...row, kept: String(row.residual) }));
+  const lengths = [...new Set(shown.map(({ tokens }) => tokens.toLocaleString('en')))].join(', ');
   const x = { ...nominal('sinks', 'first tokens kept in fp16'), axis: { labelAngle: 0 } };
   const series = nominal('kept', 'last tokens kept');
   const colour = { ...series, sort: ['0', '32', '128', '256'] };
   return {
     name: 'error-by-kept-tokens',
-    caption: 'What it brings to keep the first or the last tokens in fp16, at 2,048 tokens.',
+    caption: `What it brings to keep the first or the last tokens in fp16, of ${lengths} tokens.`,
     spec: specOf('Error with tokens kept in fp16', sourcesOf(data), shown, {
       spacing: 18,
       facet: { ...nominal('width', ''), header: { title: null } },
