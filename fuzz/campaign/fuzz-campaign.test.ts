@@ -29,7 +29,7 @@ async function fuzz(kernel: string, change: Partial<FuzzOptions> = {}) {
     shard: { index: 1, count: 1 },
     ...{ folder, resume: false, corpus: null, ledger: Ledger.empty, isKnown: () => false },
     budget: { generated: 8, seconds: null },
-    ...{ workers: 1, mode: 'long', batch: 4, properties: ['exact-codes'] },
+    ...{ workers: 1, mode: 'long', batch: 4, fullOneIn: 1, properties: ['exact-codes'] },
     ...{ caseDeadlineMs: 60_000, shrinkMs: 1 },
     limits: DEFAULT_LIMITS,
     replayCommand: (path, uri) => `replay ${path} ${uri}`,

@@ -30,9 +30,10 @@ import { JOURNAL_SCHEMA, SegmentWriter } from './journal.js';
 import { readSegment, segmentPaths } from './journal-reader.js';
 import { type KernelGroup, openGroups } from './kernel-group.js';
 import { CAMPAIGN_SCHEMA, campaignId, fingerprintOf, type Manifest } from './manifest.js';
+import { NATIVE_REFERENCE } from './native-agreement.js';
 import { RUN } from './outcome.js';
 import { headCommit, packageRoot } from './package-root.js';
-import { CASE_SPACE, type Plan, planCases } from './plan.js';
+import { CASE_SPACE, type Plan, planCases, sweepArbitrary } from './plan.js';
 import type { Seed } from './seed.js';
 import { reasonOf, Workdir } from './workdir.js';
 
@@ -50,6 +51,7 @@ export async function runFuzz(options: FuzzOptions): Promise<FuzzEnd> {
   try {
     const opened = await openGroups(options.kernels, options.workers, {
       ...options,
+      sweep: options.fullOneIn > 1,
       workdir: workdir.workdir,
     });
     if (opened.kind === 'error') return opened;
@@ -141,11 +143,12 @@ function begin(
     const { device, capabilities } = hello;
     return { name, device, capabilities, fingerprint: fingerprintOf(plans[i]) };
   });
-  const { checked, twin = null, properties, shard } = options;
+  const { checked, twin = null, properties, shard, fullOneIn } = options;
+  const sweep = fullOneIn > 1 ? { fullOneIn } : {};
   const manifest: Manifest = {
     schema: CAMPAIGN_SCHEMA,
-    id: campaignId({ seed, checked, twin, properties, kernels }),
-    ...{ seed, kernels, checked, twin, properties },
+    id: campaignId({ seed, checked, twin, properties, ...sweep, kernels }),
+    ...{ seed, kernels, checked, twin, properties, ...sweep },
     shard: `${shard.index}/${shard.count}`,
     commit: headCommit(process.cwd()),
     createdAt: new Date().toISOString(),
@@ -168,6 +171,7 @@ function differenceOf(old: Manifest, now: Manifest): string | null {
     ['--checked', old.checked, now.checked],
     ['the twin', old.twin, now.twin],
     ['the properties', old.properties, now.properties],
+    ['--full-one-in', old.fullOneIn ?? 1, now.fullOneIn ?? 1],
     ['the kernels', old.kernels.map(({ name }) => name), now.kernels.map(({ name }) => name)],
   ];
   for (const [what, a, b] of facts) {
@@ -185,11 +189,14 @@ function planOf(
   seed: Seed,
   options: FuzzOptions,
 ): Plan {
+  const { fullOneIn } = options;
+  const { capabilities } = hello;
   return planCases({
+    ...(fullOneIn > 1 ? { sweep: { fullOneIn, arbitrary: sweepArbitrary(capabilities) } } : {}),
     stored,
     realCache: options.corpus !== null,
-    capabilities: hello.capabilities,
-    arbitrary: caseArbitrary(hello.capabilities, CASE_SPACE),
+    capabilities,
+    arbitrary: caseArbitrary(capabilities, CASE_SPACE),
     seed,
     generated: options.budget.generated ?? Number.MAX_SAFE_INTEGER / 2,
   });
@@ -269,6 +276,7 @@ async function runLanes(
   const names = options.properties ?? catalogue.map(({ name }) => name);
   const properties = [RUN, ...names];
   if (options.twin !== undefined && !names.includes(TWIN)) properties.push(TWIN);
+  if (options.fullOneIn > 1) properties.push(NATIVE_REFERENCE);
   if (options.ledger.entries.length > 0) properties.push(LEDGER_PROPERTY);
   const writers: SegmentWriter[] = [];
   const running = groups.flatMap((group, i) =>

@@ -16,6 +16,7 @@ import type { FoundFinding, FuzzOptions } from './fuzz-options.js';
 import { type FindingState, failuresOf, type JournalLine, type SegmentWriter } from './journal.js';
 import type { GroupLane } from './kernel-group.js';
 import type { Loss } from './lane.js';
+import { NATIVE_REFERENCE } from './native-agreement.js';
 import { type CaseOutcome, RUN, singleOutcome, TIMEOUT } from './outcome.js';
 import type { Plan, PlannedCase } from './plan.js';
 import { namesFor } from './pool.js';
@@ -25,6 +26,11 @@ import type { NamedVerdict } from './protocol.js';
 const GRACE_MS = 5_000;
 
 export const LEDGER_PROPERTY = 'ledger';
+
+/** Cases that the native reference gets at once: their launches hide each other's latency. */
+const SWEEP_BATCH = 64;
+
+type RunEnd = 'passed' | 'failed' | 'lost';
 
 /** What the lanes of one kernel share. */
 export interface FuzzKernel {
@@ -88,7 +94,7 @@ export class FuzzLane {
       }
       const index = this.isLate ? null : source.take();
       if (index !== null) {
-        const end = await this.runCase(index);
+        const end = await this.runFrom(index);
         if (end === 'lost') return;
         hasFailed = end === 'failed';
       } else if (hasFailed) {
@@ -114,9 +120,54 @@ export class FuzzLane {
     return true;
   }
 
-  private async runCase(index: number): Promise<'passed' | 'failed' | 'lost'> {
+  /** The case at this position; if it is one of a sweep, with others that come next. */
+  private async runFrom(first: number): Promise<RunEnd> {
+    const { source, plan } = this.kernel;
+    const planned = [plan.at(first)];
+    while (planned[0].swept === true && planned.length < SWEEP_BATCH) {
+      const index = source.take();
+      if (index === null) break;
+      planned.push(plan.at(index));
+    }
+    const swept = await this.sweep(planned.filter((one) => one.swept === true));
+    let end: RunEnd = 'passed';
+    for (const one of planned) {
+      if (swept.has(one)) continue;
+      if (end === 'lost' || this.isCut) {
+        source.giveBack(one.index);
+        continue;
+      }
+      const own = await this.runCase(one);
+      if (own !== 'passed') end = own;
+    }
+    return end;
+  }
+
+  /** Judges cases by the native reference, and writes down those that pass. */
+  private async sweep(planned: readonly PlannedCase[]): Promise<Set<PlannedCase>> {
+    const { ledger, caseDeadlineMs } = this.shared.options;
+    const done = new Set<PlannedCase>();
+    const asked = planned.filter((one) => ledger.quarantine(this.kernel.name, one.case) === null);
+    if (asked.length === 0) return done;
+    await this.freshProcessIfDue(asked.length);
+    const startedAt = Date.now();
+    const cases = asked.map((one) => one.case);
+    const verdicts = await this.at.lane.sweep(cases, caseDeadlineMs);
+    const ms = (Date.now() - startedAt) / asked.length;
+    for (const [i, one] of asked.entries()) {
+      const own = verdicts[i];
+      if (own === null) continue;
+      const ran = { property: RUN, verdict: { kind: 'pass' as const, elements: 0, ratio: 0 } };
+      this.record(one, [ran, ...own], ms);
+      this.settle(one.index);
+      done.add(one);
+    }
+    return done;
+  }
+
+  private async runCase(planned: PlannedCase): Promise<RunEnd> {
     const { source } = this.kernel;
-    const planned = this.kernel.plan.at(index);
+    const { index } = planned;
     const entry = this.shared.options.ledger.quarantine(this.kernel.name, planned.case);
     if (entry !== null) {
       const reason = `not launched: the ledger says that it ends in ${entry.signature}`;
@@ -150,19 +201,20 @@ export class FuzzLane {
     return failed ? 'failed' : 'passed';
   }
 
-  private async freshProcessIfDue(): Promise<void> {
+  private async freshProcessIfDue(cases = 1): Promise<void> {
     const { mode, batch } = this.shared.options;
     const isFresh = mode === 'fresh' || (mode === 'both' && this.at.slot % 2 === 1);
     if (isFresh && this.inProcess >= batch) {
       await this.at.lane.close();
       this.inProcess = 0;
     }
-    this.inProcess += 1;
+    this.inProcess += cases;
   }
 
   private async outcomeOf(planned: PlannedCase): Promise<CaseOutcome | 'cut'> {
     const { options, stopAt } = this.shared;
     const always = options.twin === undefined ? [] : [TWIN];
+    if (options.fullOneIn > 1) always.push(NATIVE_REFERENCE);
     const names = namesFor(planned, { properties: options.properties, always });
     const remaining = stopAt === null ? Number.POSITIVE_INFINITY : stopAt - Date.now();
     const deadlineMs = Math.min(options.caseDeadlineMs, Math.max(0, remaining) + GRACE_MS);

@@ -37,6 +37,11 @@ export interface FuzzOptions {
   /** Cases of a process in fresh mode. */
   readonly batch: number;
   readonly properties: readonly string[] | null;
+  /**
+   * One generated case in so many is judged by all properties, the others by the native reference
+   * (sweep.ts); 1: every one.
+   */
+  readonly fullOneIn: number;
   readonly caseDeadlineMs: number;
   readonly shrinkMs: number;
   readonly limits: WorkerLimits;

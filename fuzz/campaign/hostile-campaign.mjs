@@ -15,7 +15,7 @@ const options = {
   ...{ checked: false, twin: undefined, seed: 1, defaultSeed: 1, shard: { index: 1, count: 1 } },
   ...{ folder, resume: true, corpus: null, ledger: Ledger.empty, isKnown: () => false },
   budget: { generated: runs, seconds: null },
-  ...{ workers, mode, batch: 8, properties, caseDeadlineMs: 10_000, shrinkMs: 30_000 },
+  ...{ workers, mode, batch: 8, fullOneIn: 1, properties, caseDeadlineMs: 10_000, shrinkMs: 30_000 },
   limits: DEFAULT_LIMITS,
   replayCommand: (path) => `replay ${path}`,
   interrupt: new AbortController().signal,

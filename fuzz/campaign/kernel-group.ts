@@ -28,6 +28,7 @@ export interface KernelGroup {
 export interface GroupOptions {
   readonly checked: boolean;
   readonly twin: string | undefined;
+  readonly sweep?: boolean;
   readonly workdir: Workdir;
   readonly limits: WorkerLimits;
   readonly workerPath?: string;

@@ -7,6 +7,7 @@
 
 import type { Case } from '../../properties/case.js';
 import { failedRun, type OutputError } from '../../properties/output-error.js';
+import type { NamedVerdict } from './protocol.js';
 import {
   type CaseAnswer,
   type Hello,
@@ -59,6 +60,20 @@ export class Lane {
       await this.close();
     }
     return answer;
+  }
+
+  /**
+   * Verdicts of the cases that the native reference passes, in their order; null: to be judged in
+   * full, as is every case of a batch that ended the process or the device.
+   */
+  async sweep(cases: readonly Case[], deadlineMs: number): Promise<(NamedVerdict[] | null)[]> {
+    const ready = await this.ready();
+    if (ready.kind !== 'lost') {
+      const swept = await ready.worker.sweep(cases, deadlineMs);
+      if (swept !== 'lost' && swept.kind === 'swept') return swept.verdicts;
+      if (swept === 'lost') await this.close();
+    }
+    return cases.map(() => null);
   }
 
   /** How far the output is from the right one; null: the kernel does not support the case. */

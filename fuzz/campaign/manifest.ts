@@ -28,6 +28,8 @@ export interface Manifest {
   readonly kernels: readonly ManifestKernel[];
   readonly checked: boolean;
   readonly twin: string | null;
+  /** Absent: every case is judged in full. */
+  readonly fullOneIn?: number;
   /** null: all. */
   readonly properties: readonly string[] | null;
   /** As "2/4"; after a merge the shards that were joined, separated by commas. */
@@ -51,13 +53,13 @@ export function fingerprintOf(plan: Plan): string {
 }
 
 export function campaignId(
-  facts: Pick<Manifest, 'seed' | 'checked' | 'twin' | 'properties'> & {
+  facts: Pick<Manifest, 'seed' | 'checked' | 'twin' | 'properties' | 'fullOneIn'> & {
     readonly kernels: readonly Pick<ManifestKernel, 'name' | 'fingerprint'>[];
   },
 ): string {
-  const { seed, checked, twin, properties } = facts;
+  const { seed, checked, twin, properties, fullOneIn } = facts;
   const kernels = facts.kernels.map(({ name, fingerprint }) => [name, fingerprint]);
-  return fnv1a64(JSON.stringify({ seed, checked, twin, properties, kernels }));
+  return fnv1a64(JSON.stringify({ seed, checked, twin, properties, fullOneIn, kernels }));
 }
 
 export type ParsedManifest =
@@ -80,6 +82,9 @@ export function parseManifest(json: unknown): ParsedManifest {
   if (seed.kind === 'error') return wrong('seed: a number or a git hash is required');
   const { kernels, properties, checked, twin } = fields;
   if (typeof checked !== 'boolean') return wrong('checked: true or false is required');
+  if (fields.fullOneIn !== undefined && !Number.isSafeInteger(fields.fullOneIn)) {
+    return wrong('fullOneIn: a number is required');
+  }
   if (twin !== null && !isText(twin)) return wrong('twin: a kernel or null is required');
   if (properties !== null && !isTexts(properties)) {
     return wrong('properties: names or null are required');

@@ -6,7 +6,9 @@
 // times give equal cases on a fast machine and on a slow one.
 
 import type * as fc from 'fast-check';
+import { caseArbitrary } from '../../properties/arbitrary/case.js';
 import { type Case, caseHash } from '../../properties/case.js';
+import { keyOf, word } from '../../properties/generator.js';
 import type { Capabilities } from '../../properties/kernel.js';
 import type { StoredCase } from './case-file.js';
 import { realCacheCases } from './real-cache.js';
@@ -23,6 +25,8 @@ export interface PlannedCase {
   readonly origin: string;
   readonly case: Case;
   readonly hash: string;
+  /** The native reference judges it first, with others (sweep.ts). */
+  readonly swept?: true;
 }
 
 export interface PlanOptions {
@@ -32,6 +36,8 @@ export interface PlanOptions {
   readonly arbitrary: fc.Arbitrary<Case>;
   readonly seed: Seed;
   readonly generated: number;
+  /** One generated case in so many comes from `arbitrary`, the others are swept; absent: all. */
+  readonly sweep?: { readonly fullOneIn: number; readonly arbitrary: fc.Arbitrary<Case> };
 }
 
 export interface Plan {
@@ -65,10 +71,28 @@ export function planCases(options: PlanOptions): Plan {
     generated: options.generated,
     at(index) {
       if (index < fixed.length) return fixed[index];
-      const c = drawAt(options.arbitrary, options.seed, index - fixed.length);
-      return { index, origin: 'generated', case: c, hash: caseHash(c) };
+      const place = index - fixed.length;
+      const { sweep, seed, arbitrary } = options;
+      if (sweep === undefined || isFull(place, sweep.fullOneIn)) {
+        const c = drawAt(arbitrary, seed, place);
+        return { index, origin: 'generated', case: c, hash: caseHash(c) };
+      }
+      const c = drawAt(sweep.arbitrary, seed, place);
+      return { index, origin: 'generated', case: c, hash: caseHash(c), swept: true };
     },
   };
+}
+
+/** Stream of the generator that places the full cases of a sweep: in no step with any shard. */
+const FULL = keyOf(0x66756c6c, 0);
+
+function isFull(place: number, oneIn: number): boolean {
+  return word(FULL, place) % oneIn === 0;
+}
+
+/** Cases that the native reference can judge: tensors from recipes, tokens all at once. */
+export function sweepArbitrary(capabilities: Capabilities): fc.Arbitrary<Case> {
+  return caseArbitrary({ ...capabilities, append: false }, { ...CASE_SPACE, codeLm: false });
 }
 
 /**

@@ -9,12 +9,15 @@ import type { Capabilities, Device, SourceLine } from '../../properties/kernel.j
 import type { OutputError } from '../../properties/output-error.js';
 import type { Verdict } from '../../properties/property.js';
 import type { KernelListing } from '../kernels/open.js';
+import type { SweepResult } from './sweep.js';
 
 export type ToWorker =
   /** The first message, and the only one of its kind in the life of a process. */
-  | { kind: 'open'; uri: string; checked: boolean; twin: string | undefined }
+  | { kind: 'open'; uri: string; checked: boolean; twin: string | undefined; sweep: boolean }
   /** properties: names of those to judge, in the order of the catalogue; null: all. */
   | { kind: 'judge'; id: number; case: Case; properties: readonly string[] | null }
+  /** Judged by the native reference alone; the process was opened with `sweep`. */
+  | { kind: 'sweep'; id: number; cases: readonly Case[] }
   /** How far the output is from the right one, for the rules of other projects. */
   | { kind: 'measure'; id: number; case: Case }
   | { kind: 'list' };
@@ -39,6 +42,7 @@ export type FromWorker =
   | { kind: 'died'; id: number; cause: string; detail: string }
   /** Not the kernel's fault: an exception in this project, or data that is missing. */
   | { kind: 'broken'; id: number; message: string; stack: string }
+  | ({ id: number } & Extract<SweepResult, { kind: 'swept' }>)
   /** null: the kernel does not support the case. */
   | { kind: 'measured'; id: number; error: OutputError | null }
   | { kind: 'listing'; kernels: KernelListing[] };

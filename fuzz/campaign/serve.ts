@@ -14,10 +14,13 @@ import { materialize, type TensorSource } from '../../properties/materialize.js'
 import { type OutputError, outputErrorOf } from '../../properties/output-error.js';
 import type { Property } from '../../properties/property.js';
 import { twinOf } from '../../properties/twin.js';
+import type { NativeReference } from '../kernels/native-reference.js';
 import type { KernelListing, OpenResult } from '../kernels/open.js';
 import { DeviceProbe } from './device-probe.js';
 import { judgeCase } from './judge.js';
+import { nativeAgreement } from './native-agreement.js';
 import type { FromWorker, ToWorker } from './protocol.js';
+import { sweepCases, sweepReference } from './sweep.js';
 
 /** What the process can open; the tests serve kernels that crash and hang in the same way. */
 export interface Kernels {
@@ -31,6 +34,7 @@ export function serve(kernels: Kernels): void {
   let kernel: Kernel | null = null;
   let known: readonly Property[] = properties;
   let probe: DeviceProbe | null = null;
+  let reference: NativeReference | null = null;
   process.on('message', (message: ToWorker) => {
     if (message.kind === 'list') {
       send({ kind: 'listing', kernels: kernels.list() });
@@ -42,6 +46,16 @@ export function serve(kernels: Kernels): void {
         send({ kind: 'not-opened', exitCode: twin.exitCode, message: `--twin: ${twin.message}` });
       } else if (opened.kind === 'kernel') {
         if (twin !== null) known = [...properties, twinOf(twin.kernel)];
+        if (message.sweep) {
+          const native = sweepReference(opened.kernel);
+          if (native.kind === 'error') {
+            const why = `--full-one-in: ${native.message}`;
+            send({ kind: 'not-opened', exitCode: 2, message: why });
+            return;
+          }
+          ({ reference } = native);
+          known = [...known, nativeAgreement(reference)];
+        }
         ({ kernel } = opened);
         probe = DeviceProbe.of(opened.kernel);
         const { device, capabilities } = opened.kernel;
@@ -51,6 +65,15 @@ export function serve(kernels: Kernels): void {
       }
     } else if (kernel === null) {
       throw new Error('a case came before the kernel was opened');
+    } else if (message.kind === 'sweep') {
+      if (reference === null) throw new Error('a sweep was asked of a process without a reference');
+      const result = sweepCases(kernel, reference, message.cases);
+      if (result.kind === 'swept') {
+        const deviceError = result.deviceError ?? probe?.complaint() ?? null;
+        send({ ...result, deviceError, id: message.id });
+      } else {
+        send({ ...result, id: message.id });
+      }
     } else if (message.kind === 'measure') {
       const error = measured(kernel, message.case, kernels.source);
       send({ kind: 'measured', id: message.id, error });

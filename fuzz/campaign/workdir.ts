@@ -1,7 +1,7 @@
 // workdir.ts - the sole owner of the file names inside a working directory (default .kvproof/).
 //
 //   pending/<pid>-<worker>.json   the case that a worker runs at this moment, written before the
-//                                 launch
+//                                 launch; of a sweep, a list of cases
 //
 // A case is on disk before a kernel sees it, so that a kernel that takes the whole machine down
 // still leaves the case behind. The file is removed when the worker answered; one that remains

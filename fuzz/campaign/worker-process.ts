@@ -18,6 +18,7 @@ import type { KernelListing } from '../kernels/open.js';
 import { Mailbox } from './mailbox.js';
 import { COOKIE, killTree, offerToOomKiller, usageOf } from './process-tree.js';
 import type { DeviceError, FromWorker, NamedVerdict, ToWorker } from './protocol.js';
+import type { SweepResult } from './sweep.js';
 import type { Workdir } from './workdir.js';
 
 /** A first build of a mutant compiles the kernels, about 20 s on two slow cores. */
@@ -51,6 +52,8 @@ export interface WorkerOptions {
   readonly checked: boolean;
   /** A second kernel that has to give the same bits. */
   readonly twin?: string | undefined;
+  /** The native reference is opened with it: `sweep` may be called. */
+  readonly sweep?: boolean | undefined;
   readonly workdir: Workdir;
   /** Number of this worker, the name of its pending file. */
   readonly slot: number;
@@ -121,8 +124,8 @@ export class WorkerProcess {
   /** Starts a process and lets it open the kernel. */
   static async open(options: WorkerOptions): Promise<OpenWorkerResult> {
     const worker = WorkerProcess.start(options);
-    const { uri, checked, twin } = options;
-    const message: ToWorker = { kind: 'open', uri, checked, twin };
+    const { uri, checked, twin, sweep = false } = options;
+    const message: ToWorker = { kind: 'open', uri, checked, twin, sweep };
     const reply = await worker.ask(message, OPEN_DEADLINE_MS);
     if (reply.kind === 'message' && reply.message.kind === 'hello') {
       const { device, capabilities } = reply.message;
@@ -197,6 +200,22 @@ export class WorkerProcess {
       return { kind: 'broken', message: message.message, stack: message.stack };
     }
     throw new Error(`a worker answered "${message.kind}" to a case`);
+  }
+
+  /** 'lost': no answer, or the device reported an error; the process must be replaced. */
+  async sweep(cases: readonly Case[], deadlineMs: number): Promise<SweepResult | 'lost'> {
+    const { workdir, slot } = this.options;
+    workdir.writePending(slot, `[${cases.map(canonicalJson).join(',\n')}]`);
+    this.outputBytes = 0;
+    const watch = setInterval(() => this.watch(), WATCH_MS);
+    const reply = await this.ask({ kind: 'sweep', id: this.nextId++, cases }, deadlineMs);
+    clearInterval(watch);
+    workdir.removePending(slot);
+    if (reply.kind !== 'message') return 'lost';
+    const { message } = reply;
+    if (message.kind === 'swept') return message.deviceError === null ? message : 'lost';
+    if (message.kind === 'broken') return message;
+    throw new Error(`a worker answered "${message.kind}" to a sweep`);
   }
 
   /** 'lost': no answer; the process must be replaced. */

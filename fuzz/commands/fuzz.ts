@@ -53,6 +53,7 @@ export interface FuzzFlags {
   baseline?: string;
   processes: string;
   batch: string;
+  fullOneIn: string;
   deadline: string;
   shrinkTime: string;
   memory?: string;
@@ -134,6 +135,7 @@ async function optionsFrom(flags: FuzzFlags): Promise<Omit<FuzzOptions, 'events'
     workers,
     mode: modeFrom(flags.processes),
     batch: parseCount('--batch', flags.batch, 1_000_000),
+    fullOneIn: parseCount('--full-one-in', flags.fullOneIn, 1_000_000),
     properties: propertiesFrom(flags.property, flags.twin),
     caseDeadlineMs: 1000 * parseSeconds('--deadline', flags.deadline),
     shrinkMs: 1000 * parseSeconds('--shrink-time', flags.shrinkTime),

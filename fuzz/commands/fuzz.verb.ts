@@ -23,6 +23,7 @@ export const fuzzVerb: DefineVerb = (program, { settle }) => {
     .option('--baseline <dir>', 'findings that are known: red only for new ones')
     .option('--processes <mode>', 'long: as long as they live; fresh: one a batch; both', 'both')
     .option('--batch <n>', 'cases of a fresh process', '128')
+    .option('--full-one-in <n>', 'judge one case in n by all, the others natively in batches', '1')
     .option('--deadline <time>', 'for one case; a kernel that takes longer is killed', '60s')
     .option('--shrink-time <time>', 'for one finding', '30s')
     .option('--memory <size>', 'of one worker and all it starts, e.g. 4g (default: its share)')

@@ -92,6 +92,8 @@ export interface Addon {
   ): TimedRan | NativeFailure;
   /** One call of the clock at `path` (native/host/bench.h), on the kernel of a handle. */
   bench(handle: number, path: string, request: object): unknown;
+  /** One call of the native reference at `path` (native/host/twin.h), on the kernel of a handle. */
+  twin(handle: number, path: string, request: object): unknown;
   close(handle: number): void;
 }
 
@@ -206,6 +208,11 @@ export class NativeKernel implements Kernel {
   /** One call of the clock; bench/device.ts has the requests and the answers. */
   bench(path: string, request: object): unknown {
     return this.addon.bench(this.handle, path, request);
+  }
+
+  /** One call of the native reference; native-reference.ts has the requests and the answers. */
+  twin(path: string, request: object): unknown {
+    return this.addon.twin(this.handle, path, request);
   }
 
   close(): void {

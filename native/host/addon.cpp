@@ -8,6 +8,7 @@
 //   unrefused(handle, problem)             -> [{call, fault, found}], see refusal.h
 //   run(handle, problem, inputs, options)  -> {kind, ...}, see run.h
 //   bench(handle, path, request)           -> {kind, ...}, see bench.h
+//   twin(handle, path, request)            -> {kind, ...}, see twin.h
 //   close(handle)
 //
 // A handle is a number, since a number cannot be forged into a pointer. Wrong arguments throw an
@@ -27,6 +28,7 @@
 #include "library.h"
 #include "refusal.h"
 #include "run.h"
+#include "twin.h"
 
 namespace kvproof {
 namespace {
@@ -223,6 +225,11 @@ Napi::Value bench(const Napi::CallbackInfo& info) {
   return call_bench(*library, path_argument(info[1], "path"), info[2]);
 }
 
+Napi::Value twin(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Library> library = library_argument(info);
+  return call_twin(*library, path_argument(info[1], "path"), info[2]);
+}
+
 Napi::Value close(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Library> library = library_argument(info);
   Handles& handles = *info.Env().GetInstanceData<Handles>();
@@ -251,6 +258,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("unrefused", Napi::Function::New<guarded<unrefused_faults>>(env, "unrefused"));
   exports.Set("run", Napi::Function::New<guarded<run_kernel>>(env, "run"));
   exports.Set("bench", Napi::Function::New<guarded<bench>>(env, "bench"));
+  exports.Set("twin", Napi::Function::New<guarded<twin>>(env, "twin"));
   exports.Set("close", Napi::Function::New<guarded<close>>(env, "close"));
   return exports;
 }
