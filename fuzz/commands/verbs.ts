@@ -3,6 +3,7 @@
 
 import { benchVerb } from './bench.verb.js';
 import { conformVerb } from './conform.verb.js';
+import { corpusVerb } from './corpus.verb.js';
 import { doctorVerb } from './doctor.verb.js';
 import { fuzzVerb } from './fuzz.verb.js';
 import { initVerb } from './init.verb.js';
@@ -25,6 +26,7 @@ export const verbs: readonly DefineVerb[] = [
   reportVerb,
   replayVerb,
   shrinkVerb,
+  corpusVerb,
   scoreVerb,
   benchVerb,
   studyVerb,
