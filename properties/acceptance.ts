@@ -7,7 +7,8 @@
 // NaN in q, K or V, or near the overflow of fp16) are compared by class: NaN, +Inf, -Inf, finite.
 // An infinite output may also be NaN: a weight that float64 still sees may round to 0, in any f32
 // or fp16 softmax, and 0 times an infinite value is NaN. What is never accepted there is a finite
-// number or the other infinity.
+// number or the other infinity. Where no score is known to a bit, any of the row's tokens may have
+// the weight, and one whose value an fp16 output cannot hold makes it infinite.
 
 import { admitsOutput, type BoundResult } from '../reference/bound.js';
 import { inRange, type OutputRange } from '../reference/bound-l2.js';
@@ -35,10 +36,12 @@ function ratioOf(accepted: boolean, value: number, reference: number, bound: num
 }
 
 /** 0 where an element of a row without bound has the class of its reference, else Infinity. */
-function classRatio(value: number, reference: number): number {
+function classRatio(value: number, reference: number, mayOverflow = false): number {
+  const isInfinite = Math.abs(value) === Number.POSITIVE_INFINITY;
   const overflowed =
-    Math.abs(reference) >= NEAR_OVERFLOW &&
-    value === Math.sign(reference) * Number.POSITIVE_INFINITY;
+    isInfinite &&
+    (mayOverflow ||
+      (Math.abs(reference) >= NEAR_OVERFLOW && Math.sign(value) === Math.sign(reference)));
   const same = Number.isFinite(reference)
     ? Number.isFinite(value) || overflowed
     : Object.is(value, reference);
@@ -50,7 +53,10 @@ export function outputRatio(expected: BoundResult, i: number, bits: number, row:
   const value = elementValues(expected.type)[bits];
   if (expected.guarded[row] === 1) {
     const infinite = Math.abs(expected.output[i]) === Number.POSITIVE_INFINITY;
-    return infinite && Number.isNaN(value) ? 0 : classRatio(value, expected.output[i]);
+    const largest = expected.valueMax[row];
+    const mayOverflow =
+      expected.type === 'fp16' && largest >= NEAR_OVERFLOW && largest < Number.POSITIVE_INFINITY;
+    return infinite && Number.isNaN(value) ? 0 : classRatio(value, expected.output[i], mayOverflow);
   }
   const accepted = admitsOutput(expected, i, value);
   return ratioOf(accepted, value, expected.output[i], expected.outputBound[i]);

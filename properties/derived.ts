@@ -135,6 +135,7 @@ function boundOfRows(bound: BoundResult, rows: Int32Array, headSize: number): Bo
     outputRadius: elements(bound.outputRadius),
     lse: Float64Array.from(rows, (row) => bound.lse[Math.max(row, 0)]),
     lseBound: Float64Array.from(rows, (row) => bound.lseBound[Math.max(row, 0)]),
+    valueMax: Float64Array.from(rows, (row) => bound.valueMax[Math.max(row, 0)]),
     guarded: Uint8Array.from(rows, (row) => bound.guarded[Math.max(row, 0)]),
   };
 }

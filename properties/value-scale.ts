@@ -47,8 +47,10 @@ function isClean(head: HeadCache, other: HeadCache): boolean {
       isPlain(bits) && isPlain(other.v.scales[i]) && (bits === 0) === (other.v.scales[i] === 0)
     );
   });
+  // A bf16 value may lie beyond the fp16 numbers that a zero can be, or below the normal ones.
+  const zeros = head.v.zeros.every((bits, i) => isPlain(bits) && isPlain(other.v.zeros[i]));
   const plain = (word: number) => isPlain(word, head.type);
-  return scales && head.vResidual.every(plain) && other.vResidual.every(plain);
+  return scales && zeros && head.vResidual.every(plain) && other.vResidual.every(plain);
 }
 
 /** Codes that do not stay, or a scale that is not multiplied, in a head where that is exact. */
@@ -98,6 +100,7 @@ function scaledBound(bound: BoundResult, exponent: number): BoundResult {
     output: times(bound.output),
     outputBound: times(bound.outputBound),
     outputRadius: times(bound.outputRadius),
+    valueMax: times(bound.valueMax),
   };
 }
 

@@ -60,6 +60,8 @@ export interface BoundResult {
   readonly outputRadius: Float64Array;
   /** as lse */
   readonly lseBound: Float64Array;
+  /** as lse: largest magnitude of a value that the row sees, 0 without tokens */
+  readonly valueMax: Float64Array;
   /**
    * (requests, queryTokens, queryHeads). 1: no bound is valid for this row, only the class of its
    * values is known.
@@ -256,6 +258,7 @@ function boundHead(
   };
   const sums = sumValues(a, head, headWeights, scratch);
   out.output.set(sums.output);
+  out.valueMax.fill(sums.valueMax);
   // Below 2^-80 the products of the scale with powers of two (down to 2^-38) may be subnormal.
   const inRange = factor === 0 || (Math.abs(factor) > 2 ** -80 && Math.abs(factor) < 2 ** 40);
   const finite = inRange && headIsFinite(a, head) && sums.valueMax * tokens < 2 ** 100;
@@ -290,6 +293,7 @@ function boundKnown(
     outputRadius: elements(),
     lse: new Float64Array(rows),
     lseBound: new Float64Array(rows),
+    valueMax: new Float64Array(rows),
     guarded: new Uint8Array(rows),
   };
   const queries = queriesPerKvHead(p);
@@ -304,6 +308,7 @@ function boundKnown(
       outputRadius: ofElements(result.outputRadius),
       lse: ofRows(result.lse),
       lseBound: ofRows(result.lseBound),
+      valueMax: ofRows(result.valueMax),
       guarded: result.guarded.subarray(first, end),
     });
   }
@@ -343,6 +348,7 @@ export function boundL1(
     raise(result.outputBound, other.outputBound);
     raise(result.outputRadius, other.outputRadius);
     raise(result.lseBound, other.lseBound);
+    raise(result.valueMax, other.valueMax);
     raise(result.guarded, other.guarded);
   }
   return result;

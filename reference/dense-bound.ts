@@ -213,13 +213,14 @@ export function boundDense(
     type,
     ...{ output: elements(), outputBound: elements(), outputRadius: elements() },
     ...{ lse: new Float64Array(rows), lseBound: new Float64Array(rows) },
-    guarded: new Uint8Array(rows),
+    ...{ valueMax: new Float64Array(rows), guarded: new Uint8Array(rows) },
   };
   const scale = Math.fround(softmaxScale);
   const queries = queriesPerKvHead(problem);
   for (const [index, head] of heads.entries()) {
     const [k, v] = [allRows(head, keyRows), allRows(head, valueRows)];
     const finite = fits(precision, k, v);
+    const valueMax = v.reduce((max, x) => (Math.abs(x) > max ? Math.abs(x) : max), 0);
     const errors = { kError: operandError(precision, k), vError: operandError(precision, v) };
     for (let row = index * queries; row < (index + 1) * queries; row++) {
       if (head.tokens === 0) {
@@ -235,6 +236,7 @@ export function boundDense(
       const found = bounded?.valid ? bounded : plainRow(scale, own, k, v);
       result.output.set(found.output, from);
       result.lse[row] = found.lse;
+      result.valueMax[row] = valueMax;
       result.guarded[row] = found.valid ? 0 : 1;
       result.lseBound[row] = found.valid ? found.lseBound : Number.NaN;
       for (let d = 0; d < headSize; d++) {

@@ -3,8 +3,8 @@
 // project and not of the kernel.
 //
 // Tensors agree bit for bit; which rows have a bound, and whether codes and outputs are right,
-// exactly; numbers of float64 within AGREEMENT. Those are relative to the element or, where it is
-// larger, to what the kernel may be off by: a sum that cancels has no more digits than that.
+// exactly; numbers of float64 within AGREEMENT. That is relative to the largest value of the row,
+// because a sum over values that cancel has no more digits than that, and of an lse to 1 or itself.
 
 import { accept } from '../../properties/acceptance.js';
 import type { Case } from '../../properties/case.js';
@@ -54,7 +54,7 @@ export function largestDifference(
     note('lse', row, apart(a.lse[row], b.lse[row], scale));
     note('lseBound', row, apart(a.lseBound[row], b.lseBound[row], scale));
     for (let at = row * headSize; at < (row + 1) * headSize; at++) {
-      const own = Math.max(Math.abs(a.output[at]), a.outputBound[at]);
+      const own = Math.max(a.valueMax[row], a.outputBound[at]);
       note('output', at, apart(a.output[at], b.output[at], own));
       note('outputRadius', at, apart(a.outputRadius[at], b.outputRadius[at], own));
       note('outputBound', at, apart(a.outputBound[at], b.outputBound[at], own));
@@ -72,7 +72,9 @@ function referenceOf({ kernel, inputs }: Judgement, c: Case, found: NativeResult
   return boundL1(problem, options.softmaxScale, inputs.q, heads, arithmetic);
 }
 
-function judge(judgement: Judgement, reference: NativeReference): Verdict {
+type Judge = Pick<NativeReference, 'judge' | 'read'>;
+
+function judge(judgement: Judgement, reference: Judge): Verdict {
   const { case: c, inputs } = judgement;
   const reason = unjudgedCase(c);
   if (reason !== null) return { kind: 'unsupported', reason };
@@ -102,7 +104,7 @@ function judge(judgement: Judgement, reference: NativeReference): Verdict {
   return { kind: 'pass', elements: bound.output.length, ratio: difference / AGREEMENT };
 }
 
-export function nativeAgreement(reference: NativeReference): Property {
+export function nativeAgreement(reference: Judge): Property {
   return {
     name: NATIVE_REFERENCE,
     statement: 'The reference in native code says what the reference says, to 1e-12.',

@@ -53,6 +53,7 @@ export interface NativeResults {
   readonly bound: Float64Array;
   readonly referenceLse: Float64Array;
   readonly lseBound: Float64Array;
+  readonly valueMax: Float64Array;
   readonly guarded: Uint8Array;
 }
 
@@ -87,6 +88,13 @@ function requestOf(c: Case) {
   };
 }
 
+/** What the addon is asked to judge cases that unjudgedCase accepts. */
+export function judgeRequest({ arithmetic }: Capabilities, cases: readonly Case[]): object {
+  const { fraction, fusedProducts, sumLanes, rescaleTokens = 0 } = arithmetic as Arithmetic;
+  const own = { fraction, fusedProducts, sumLanes, rescaleTokens };
+  return { call: 'judge', arithmetic: own, cases: cases.map(requestOf) };
+}
+
 export type NativeReferenceResult =
   | { kind: 'reference'; reference: NativeReference }
   | { kind: 'error'; message: string };
@@ -95,7 +103,6 @@ export class NativeReference {
   private constructor(
     private readonly kernel: NativeKernel,
     private readonly path: string,
-    private readonly arithmetic: Arithmetic,
   ) {}
 
   /** Of a kernel on a GPU or in host memory; an error is one sentence. */
@@ -108,15 +115,12 @@ export class NativeReference {
       ? builtLibrary('libkvproof_twin.so', CUDA_REMEDY)
       : builtLibrary('libkvproof_twin_host.so');
     if (built.kind === 'error') return built;
-    const arithmetic = capabilities.arithmetic as Arithmetic;
-    return { kind: 'reference', reference: new NativeReference(kernel, built.path, arithmetic) };
+    return { kind: 'reference', reference: new NativeReference(kernel, built.path) };
   }
 
   /** Judges cases that unjudgedCase accepts, one batch on the device. */
   judge(cases: readonly Case[]): NativeBatch {
-    const { fraction, fusedProducts, sumLanes, rescaleTokens = 0 } = this.arithmetic;
-    const arithmetic = { fraction, fusedProducts, sumLanes, rescaleTokens };
-    const request = { call: 'judge', arithmetic, cases: cases.map(requestOf) };
+    const request = judgeRequest(this.kernel.capabilities, cases);
     return this.kernel.twin(this.path, request) as NativeBatch;
   }
 
@@ -127,10 +131,6 @@ export class NativeReference {
       | { kind: 'error'; message: string };
     if (results.kind === 'error') throw new Error(results.message);
     return results;
-  }
-
-  release(): void {
-    this.kernel.twin(this.path, { call: 'release' });
   }
 }
 
@@ -146,7 +146,8 @@ export function observationOf(c: Case, results: NativeResults): { run: Ran; boun
     output: results.reference,
     outputRadius: results.radius,
     outputBound: results.bound,
-    ...{ lse: results.referenceLse, lseBound: results.lseBound, guarded },
+    ...{ lse: results.referenceLse, lseBound: results.lseBound },
+    ...{ valueMax: results.valueMax, guarded },
   };
   return { run, bound };
 }

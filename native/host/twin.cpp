@@ -205,6 +205,7 @@ Napi::Value call_read(const Library& library, const kvp_twin& twin, Napi::Env en
   to.bound = array<double>(&object, "bound", elements);
   to.reference_lse = array<double>(&object, "referenceLse", rows);
   to.lse_bound = array<double>(&object, "lseBound", rows);
+  to.value_max = array<double>(&object, "valueMax", rows);
   to.guarded = array<uint8_t>(&object, "guarded", rows);
   answer = ask("read", [&](char* err, size_t n) { return twin.read(&to, err, n); });
   object.Set("kind", answer.ok() ? "done" : "error");

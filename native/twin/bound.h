@@ -10,6 +10,7 @@ namespace kvproof_reference {
 struct Bound {
   double *output, *radius, *bound;  // (rows, head_size)
   double *lse, *lse_bound;          // (rows)
+  double* value_max;                // (rows)
   uint8_t* guarded;                 // (rows)
 };
 
@@ -150,7 +151,7 @@ inline void bound_rows(Stream stream, const Shape& s, const Arithmetic& a, const
       stream, static_cast<uint64_t>(s.rows), TWIN_LOOP(uint64_t i) {
         const Row r = row_of(s, static_cast<int64_t>(i));
         out.guarded[i] = 0;
-        out.lse_bound[i] = 0;
+        out.lse_bound[i] = out.value_max[i] = 0;
         out.lse[i] = -infinity();
         if (r.visible == 0) return;
         const WeightRow& w = rows[i];
@@ -162,16 +163,17 @@ inline void bound_rows(Stream stream, const Shape& s, const Arithmetic& a, const
             ln2 * log2_error(log2_of(tokens)) + (4 * u + 0x1p-44) * magnitude_of(lse) * (1 + u16);
         const double apart = ln2 * magnitude_of(w.shadow_log_sum - w.log_sum);
         out.lse[i] = lse;
+        out.value_max[i] = max_of(double_of(v.value_max[i]), normal_min(s.bf16));
         out.lse_bound[i] = (apart + of_sum) * (1 + 8 * u) + rounded + flushed;
         const double factor = magnitude_of(s.scale * log2e);
         const bool in_range = factor == 0 || (factor > 0x1p-80 && factor < 0x1p40);
-        const double value_max = max_of(double_of(v.value_max[i]), normal_min(s.bf16));
         const uint32_t flags = v.flags[i];
-        const bool finite = in_range && (flags & not_finite) == 0 && value_max * tokens < f32_room;
+        const bool finite =
+            in_range && (flags & not_finite) == 0 && out.value_max[i] * tokens < f32_room;
         const bool valid =
             finite && (flags & no_bound) == 0 && is_finite(out.lse_bound[i]) &&
             in_reach(s, q + i * static_cast<uint64_t>(s.head_size), double_of(v.key_max[i]));
-        out.guarded[i] = (flags & unseen_other) != 0 ? 2 : valid ? 0 : 1;
+        out.guarded[i] = valid ? 0 : 1;
       });
 }
 
@@ -180,9 +182,10 @@ inline void bound_rows(Stream stream, const Shape& s, const Arithmetic& a, const
 constexpr double near_overflow = 0x1p15;
 constexpr double barely_rejected = 1 + 0x1p-10;
 
-TWIN_FN double class_ratio(double value, double reference) {
-  const bool overflowed = magnitude_of(reference) >= near_overflow &&
-                          value == (reference < 0 ? -infinity() : infinity());
+TWIN_FN double class_ratio(double value, double reference, bool may_overflow) {
+  const bool is_infinite = magnitude_of(value) == infinity();
+  const bool is_near = magnitude_of(reference) >= near_overflow && (value < 0) == (reference < 0);
+  const bool overflowed = is_infinite && (may_overflow || is_near);
   const bool same = is_finite(reference)
                         ? is_finite(value) || overflowed
                         : value == reference || (is_nan(value) && is_nan(reference));
@@ -196,11 +199,11 @@ TWIN_FN double ratio_of(bool accepted, double value, double reference, double bo
 }
 
 TWIN_FN double output_ratio(const Shape& s, const Bound& b, int64_t i, double value) {
-  const uint8_t guarded = b.guarded[i / s.head_size];
-  if (guarded == 2) return 0;
-  if (guarded == 1) {
+  if (b.guarded[i / s.head_size] == 1) {
     const bool infinite = magnitude_of(b.output[i]) == infinity();
-    return infinite && is_nan(value) ? 0 : class_ratio(value, b.output[i]);
+    const double largest = b.value_max[i / s.head_size];
+    const bool may_overflow = !s.bf16 && largest >= near_overflow && largest < infinity();
+    return infinite && is_nan(value) ? 0 : class_ratio(value, b.output[i], may_overflow);
   }
   const double low = element_round(s.bf16, b.output[i] - b.radius[i]);
   const double high = element_round(s.bf16, b.output[i] + b.radius[i]);
@@ -208,8 +211,7 @@ TWIN_FN double output_ratio(const Shape& s, const Bound& b, int64_t i, double va
 }
 
 TWIN_FN double lse_ratio(const Bound& b, int64_t row, double value) {
-  if (b.guarded[row] == 2) return 0;
-  if (b.guarded[row] == 1) return class_ratio(value, b.lse[row]);
+  if (b.guarded[row] == 1) return class_ratio(value, b.lse[row], false);
   const bool accepted = value == b.lse[row] || magnitude_of(value - b.lse[row]) <= b.lse_bound[row];
   return ratio_of(accepted, value, b.lse[row], b.lse_bound[row]);
 }

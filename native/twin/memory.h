@@ -48,7 +48,8 @@ class Memory {
   uint8_t* take(uint64_t bytes) {
     bytes = (bytes + 255) / 256 * 256;
     while (now_.left < bytes) {
-      if (now_.next == chunks_.size()) chunks_.push_back(new_chunk(bytes > kChunk ? bytes : kChunk));
+      if (now_.next == chunks_.size())
+        chunks_.push_back(new_chunk(bytes > kChunk ? bytes : kChunk));
       now_.at = chunks_[now_.next].data;
       now_.left = chunks_[now_.next++].bytes;
     }

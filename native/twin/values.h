@@ -18,14 +18,13 @@ struct Values {
   ChannelSums* channels;  // (blocks, head_size)
   GroupSums* groups;      // (blocks, channel_groups)
   uint64_t* value_max;    // (rows), bits of a double: largest magnitude of a value that is seen
-  uint64_t* key_max;      // (rows), bits of a double: of a key in the tail, seen or not
+  uint64_t* key_max;      // (rows), bits of a double: of a key in the tail
   uint32_t* flags;        // (rows), of Flag
 };
 
 enum Flag : uint32_t {
-  not_finite = 1,    // an operand that the row sees, or a negative scale
-  unseen_other = 2,  // something behind the row is no number
-  no_bound = 4,      // a constant left its range (bound.h)
+  not_finite = 1,  // an operand that the row sees, or a negative scale
+  no_bound = 2,    // a constant left its range (bound.h)
 };
 
 TWIN_FN bool is_special(bool bf16, uint16_t word) {
@@ -97,27 +96,24 @@ inline void sum_parameters(Stream stream, const Shape& s, const Cache& c, const 
       });
 }
 
-// Parameters of one packed token and channel: seen or not, a number or not.
-TWIN_FN uint32_t parameter_flags(uint16_t scale, uint16_t zero, bool is_seen, bool is_unseen) {
-  const bool special = is_special(false, scale) || is_special(false, zero);
-  uint32_t flags = is_seen && (special || scale >= 0x8000) ? uint32_t{not_finite} : 0;
-  if (is_unseen && special) flags |= unseen_other;
-  return flags;
+// A scale or a zero that is no number, or a scale below zero.
+TWIN_FN bool is_bad(uint16_t scale, uint16_t zero) {
+  return is_special(false, scale) || is_special(false, zero) || scale >= 0x8000;
 }
 
-TWIN_FN uint32_t packed_flags(const Shape& s, const Cache& c, const Row& r, int64_t token,
-                              int64_t d) {
-  const int64_t line = code_line(s, r, token);
-  const int64_t at = line * s.channel_groups + d / s.channel_group;
-  const bool is_seen = token < r.packed;
-  uint32_t flags = parameter_flags(c.v_scales[at], c.v_zeros[at], is_seen, !is_seen);
-  if (s.per_token) {
-    return flags | parameter_flags(c.k_scales[at], c.k_zeros[at], is_seen, !is_seen);
+// Parameters that the row reads of a packed token and channel. A group of tokens of K that it sees
+// a part of counts as a whole.
+TWIN_FN bool has_bad_parameters(const Shape& s, const Cache& c, const Row& r, int64_t token,
+                                int64_t d) {
+  const int64_t group = token / s.group * s.group;
+  if (!s.per_token && group < r.packed) {
+    const int64_t k = channel_line(s, r, token) * s.head_size + d;
+    if (is_bad(c.k_scales[k], c.k_zeros[k])) return true;
   }
-  // A group of tokens that the row sees a part of counts on both sides.
-  const int64_t group = token / s.group * s.group, k = channel_line(s, r, token) * s.head_size + d;
-  return flags |
-         parameter_flags(c.k_scales[k], c.k_zeros[k], group<r.packed, group + s.group> r.packed);
+  if (token >= r.packed) return false;
+  const int64_t at = code_line(s, r, token) * s.channel_groups + d / s.channel_group;
+  return is_bad(c.v_scales[at], c.v_zeros[at]) ||
+         (s.per_token && is_bad(c.k_scales[at], c.k_zeros[at]));
 }
 
 inline void look_for_specials(Stream stream, const Shape& s, const Cache& c, const uint16_t* q,
@@ -128,18 +124,17 @@ inline void look_for_specials(Stream stream, const Shape& s, const Cache& c, con
         const Place at = block_at(s, static_cast<int64_t>(i) / s.head_size);
         const Row r = row_of(s, at.row);
         const int64_t first = at.at * record_tokens;
-        uint32_t flags =
-            at.at == 0 && is_special(s.bf16, q[at.row * s.head_size + d]) ? uint32_t{no_bound} : 0;
+        const bool is_bad_query = at.at == 0 && is_special(s.bf16, q[at.row * s.head_size + d]);
+        uint32_t flags = is_bad_query ? uint32_t{no_bound} : 0;
         double key = 0;
-        for (int64_t t = first; t < smaller(first + record_tokens, r.tokens); t++) {
+        for (int64_t t = first; t < smaller(first + record_tokens, r.visible); t++) {
           if (t < r.all_packed) {
-            flags |= packed_flags(s, c, r, t, d);
+            if (has_bad_parameters(s, c, r, t, d)) flags |= not_finite;
             continue;
           }
           const uint16_t k = tail_word(s, c, r, false, t, d), v = tail_word(s, c, r, true, t, d);
           key = max_of(key, magnitude_of(element_value(s.bf16, k)));
-          const bool special = is_special(s.bf16, k) || is_special(s.bf16, v);
-          if (special) flags |= t < r.visible ? not_finite : unseen_other;
+          if (is_special(s.bf16, k) || is_special(s.bf16, v)) flags |= not_finite;
         }
         or_into(&out.flags[at.row], flags);
         max_into(&out.key_max[at.row], bits_of(key));

@@ -1,9 +1,10 @@
-// sticky_error.cu - our CUDA kernels, except that cases with three requests store far outside of any
-// allocation after they have decoded: an error that the next call of the runtime reports and that
-// every call after it repeats, until the process ends. For campaigns on a GPU; built by hand:
+// sticky_error.cu - our CUDA kernels, except that cases with three requests store far outside of
+// any allocation after they have decoded: an error that the next call of the runtime reports and
+// that every call after it repeats, until the process ends. For campaigns on a GPU; built by hand:
 //
 //   nvcc -shared -Xcompiler -fPIC -o libsticky_error.so native/plugin/testdata/sticky_error.cu -ldl
-//   KVPROOF_CUDA_LIBRARY=build/Release/libkvproof_cuda.so kvproof fuzz --kernel lib:./libsticky_error.so
+//   KVPROOF_CUDA_LIBRARY=build/Release/libkvproof_cuda.so kvproof fuzz --kernel
+//   lib:./libsticky_error.so
 #include <cuda_runtime.h>
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static kvp_status decode(const kvp_problem* problem, const kvp_buffers* buffers,
                          char* err, size_t err_bytes) {
   const kvp_status status = real_kernel()->decode(problem, buffers, stream, err, err_bytes);
   if (problem->requests == 3) {
-    store<<<1, 1, 0, static_cast<cudaStream_t>(stream)>>>(reinterpret_cast<int*>(uint64_t{1} << 60));
+    store<<<1, 1, 0, static_cast<cudaStream_t>(stream)>>>(
+        reinterpret_cast<int*>(uint64_t{1} << 60));
   }
   return status;
 }
