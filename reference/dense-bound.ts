@@ -220,7 +220,7 @@ export function boundDense(
   for (const [index, head] of heads.entries()) {
     const [k, v] = [allRows(head, keyRows), allRows(head, valueRows)];
     const finite = fits(precision, k, v);
-    const valueMax = v.reduce((max, x) => (Math.abs(x) > max ? Math.abs(x) : max), 0);
+    const valueMax = v.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
     const errors = { kError: operandError(precision, k), vError: operandError(precision, v) };
     for (let row = index * queries; row < (index + 1) * queries; row++) {
       if (head.tokens === 0) {
