@@ -7,7 +7,7 @@
 
 import type { Case } from '../../properties/case.js';
 import type { Capabilities, Ran } from '../../properties/kernel.js';
-import { DISTRIBUTIONS, type DrawnRecipe, type Recipe } from '../../properties/recipe.js';
+import type { Distribution, DrawnRecipe, Recipe } from '../../properties/recipe.js';
 import type { Arithmetic, BoundResult } from '../../reference/bound.js';
 import { elementType } from '../../reference/problem.js';
 import { builtLibrary, CUDA_REMEDY } from './built-library.js';
@@ -57,8 +57,16 @@ export interface NativeResults {
   readonly guarded: Uint8Array;
 }
 
-const isDrawn = (recipe: Recipe): recipe is DrawnRecipe =>
-  recipe.distribution !== 'code-lm' && recipe.distribution !== 'literal';
+/** Those that native/twin/generate.h draws, at their numbers there. */
+const NATIVE: readonly (Distribution | 'code-lm' | 'literal')[] = [
+  ...(['zero', 'constant', 'alternating', 'ramp-head', 'ramp-channel', 'ramp-token'] as const),
+  ...(['repeated-token', 'uniform', 'normal', 'grid', 'ties', 'subnormal'] as const),
+  ...(['near-overflow', 'heavy-tail', 'all-exponents', 'signed-zero'] as const),
+  ...(['outlier-channels', 'sink', 'needle', 'huge-token', 'outlier-group'] as const),
+  ...(['extremes', 'patchwork', 'non-finite'] as const),
+];
+
+const isDrawn = (recipe: Recipe): boolean => NATIVE.includes(recipe.distribution);
 
 /** Why the native reference has nothing to say about a kernel, or null. */
 export function unjudgedKernel({ layout, arithmetic }: Capabilities): string | null {
@@ -69,7 +77,7 @@ export function unjudgedKernel({ layout, arithmetic }: Capabilities): string | n
 /** The same of a case. */
 export function unjudgedCase(c: Case): string | null {
   if ((c.options.appended ?? 0) > 0) return 'tokens are appended';
-  return Object.values(c.tensors).every(isDrawn) ? null : 'a tensor is stored, not drawn';
+  return Object.values(c.tensors).every(isDrawn) ? null : 'a tensor is none that native code draws';
 }
 
 const inputsOf = { q: new Uint16Array(0), k: new Uint16Array(0), v: new Uint16Array(0) };
@@ -77,7 +85,7 @@ const inputsOf = { q: new Uint16Array(0), k: new Uint16Array(0), v: new Uint16Ar
 function requestOf(c: Case) {
   const recipe = (x: Recipe) => {
     const { distribution, seed, scale, offset } = x as DrawnRecipe;
-    return { distribution: DISTRIBUTIONS.indexOf(distribution), seed, scale, offset };
+    return { distribution: NATIVE.indexOf(distribution), seed, scale, offset };
   };
   const { pageTable } = nativeInputs(c, inputsOf);
   const { q, k, v } = c.tensors;

@@ -131,7 +131,7 @@ TWIN_FN double non_finite(const Element& e) {
   return kind == 0 ? quiet_nan() : kind == 1 ? infinity() : -infinity();
 }
 
-// x in units, by the place of the distribution in DISTRIBUTIONS (properties/recipe.ts).
+// x in units, by the number of the distribution in fuzz/kernels/native-reference.ts.
 TWIN_FN double drawn(uint32_t distribution, const Element& e) {
   const Key key = row_key(e);
   const uint32_t channel = e.channel, w = word(key, channel);
