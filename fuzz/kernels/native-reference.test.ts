@@ -20,6 +20,7 @@ import {
   type NativeBatch,
   type NativeResults,
   observationOf,
+  unjudgedCase,
 } from './native-reference.js';
 
 const DEADLINE_MS = 120_000;
@@ -107,6 +108,7 @@ async function judged(
     const found: Judged[] = [];
     for (const place of places) {
       const c = { ...plan.at(place).case, ...change };
+      if (unjudgedCase(c) !== null) continue;
       const request = judgeRequest(capabilities, [c]);
       const batch = await call<NativeBatch>('twin', opened.handle, twin, request);
       const results = await call<NativeResults>('twin', opened.handle, twin, { call: 'read' });
