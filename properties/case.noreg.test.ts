@@ -104,6 +104,7 @@ describe('no regression', () => {
         "normal 1d6f0d1d6ef9ae46 cb3109f0ccc32595 2e4d4f318d40c649",
         "grid 302795e046974427 46630b1f1dc5024b 417d6bba6f91ed40",
         "ties 6bec4bdefb384bf0 f91cff4c1915a60e d464f53dcaf22938",
+        "uneven-ties d873ff0929dc5034 84c895ba2a2cf111 7642a2a7dc91e368",
         "subnormal 23497d62e223bbeb 475564418a0293eb 475564418a0293eb",
         "near-overflow 5f37a1e715e31d23 bcbbebdb4314f196 c64bd8cdc4f84737",
         "heavy-tail 42eb92d3c9eb2f7e 30f6987bfcd0712b 50f3848d95461ba4",
