@@ -69,8 +69,7 @@ const FORTNIGHTS_SECONDS = 366 * 24 * 3600;
 export async function fuzz(flags: FuzzFlags): Promise<number> {
   const options = await optionsFrom(flags);
   const output = new Output(flags, options);
-  if (flags.queue !== undefined)
-    return viaQueue(flags.queue, flags, { ...options, events: output });
+  if (flags.queue !== undefined) return viaQueue(flags.queue, flags, options, output);
   const result = await runFuzz({ ...options, events: output });
   output.close();
   if (result.kind === 'error') {
@@ -84,7 +83,12 @@ export async function fuzz(flags: FuzzFlags): Promise<number> {
   return exitCode;
 }
 
-async function viaQueue(url: string, flags: FuzzFlags, options: FuzzOptions): Promise<number> {
+async function viaQueue(
+  url: string,
+  flags: FuzzFlags,
+  options: Omit<FuzzOptions, 'events'>,
+  output: Output,
+): Promise<number> {
   if (flags.runs === undefined) {
     throw new UsageError(
       '--queue: found no --runs, a number of cases that can be split is required',
@@ -95,7 +99,14 @@ async function viaQueue(url: string, flags: FuzzFlags, options: FuzzOptions): Pr
   if (options.shard.count > 1)
     throw new UsageError('--queue: hands out shards itself, without --shard');
   const { fuzzQueue } = await import('./fuzz-queue.js');
-  return fuzzQueue({ ...options, url, shards, leaseMs }, flags.json === true);
+  try {
+    return await fuzzQueue(
+      { ...options, events: output, url, shards, leaseMs },
+      flags.json === true,
+    );
+  } finally {
+    output.close(); // its timer would keep the process alive
+  }
 }
 
 /** 0 nothing found, 1 findings, 3 the campaign says nothing, 4 the device was lost. */
@@ -198,6 +209,7 @@ class Output {
   }
 
   started(started: FuzzStarted): void {
+    this.close(); // of the shard before, with --queue
     this.begun = started;
     const { workers, budget } = this.options;
     const { manifest, planned, before } = started;
@@ -206,7 +218,6 @@ class Output {
     this.screen.begin({ seed: String(manifest.seed), workers, planned, before, startedAt, stopAt });
     this.text(...fuzzStartLines(started, this.options.folder));
     this.json('started', { planned, before, shard: manifest.shard });
-    this.close(); // of the shard before, with --queue
     this.timer = setInterval(() => this.json('status', this.statusNow()), STATUS_MS);
   }
 
