@@ -68,7 +68,7 @@ interface Command {
   readonly shell: string;
 }
 
-/** Lines with kvproof from blocks of shell and YAML; a workflow is one block. */
+/** Lines with kvproof, and what they build first, from blocks of shell and YAML; a workflow is one block. */
 function commandsOf(path: string): Command[] {
   const text = readFileSync(join(root, path), 'utf8');
   const blocks = path.endsWith('.md')
@@ -77,7 +77,7 @@ function commandsOf(path: string): Command[] {
   return blocks.flatMap((block) => {
     const lines = block.replace(/\\\n\s*/g, ' ').split('\n');
     return lines.flatMap((line) => {
-      const command = /^\s*(?:- (?:run: )?|run: )?((?:srun |npx |\.\/)?kvproof .*)$/.exec(
+      const command = /^\s*(?:- (?:run: )?|run: )?((?:srun |npx |\.\/)?kvproof .*|g\+\+ .*)$/.exec(
         line,
       )?.[1];
       if (command === undefined) return [];

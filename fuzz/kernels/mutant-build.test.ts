@@ -21,6 +21,7 @@ import { buildMutant, includeClosure } from './mutant-build.js';
 
 const SOURCE = 'native/host/testdata/echo_kernel.c';
 const HEADER = 'native/plugin/kernel_abi.h';
+const STREAMS = 'native/plugin/stream_abi.h';
 
 const root = mkdtempSync(join(tmpdir(), 'kvproof-build-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -42,7 +43,7 @@ function describeBuild(change: object = {}): void {
 
 beforeEach(() => {
   rmSync(join(root, 'build'), { recursive: true, force: true });
-  for (const file of [SOURCE, HEADER]) {
+  for (const file of [SOURCE, HEADER, STREAMS]) {
     mkdirSync(dirname(join(root, file)), { recursive: true });
     cpSync(join(packageRoot(), file), join(root, file));
   }

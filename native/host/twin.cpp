@@ -45,8 +45,7 @@ struct OwnedCase {
 
   kvp_twin_case lend() {
     view = problem.view();
-    return {&view, page_table.empty() ? nullptr : page_table.data(), q, k,
-            v,     static_cast<uint32_t>(problem.input_padding)};
+    return {&view, page_table.empty() ? nullptr : page_table.data(), q, k, v};
   }
 };
 

@@ -37,7 +37,25 @@ inline int64_t group_of(const kvp_problem& p) {
   return p.group < p.head_size ? p.group : p.head_size;
 }
 
-inline Shape sizes_of(const kvp_problem& p, uint32_t padding) {
+// Distance between heads and between tokens of an input, in elements; dense where it is not given.
+struct Strides {
+  int64_t head, token;
+};
+inline Strides strides_of(uint64_t head, uint64_t token, const kvp_problem& p, uint32_t heads) {
+  const int64_t row = head == 0 ? p.head_size : static_cast<int64_t>(head);
+  return {row, token == 0 ? heads * row : static_cast<int64_t>(token)};
+}
+inline Strides query_strides(const kvp_problem& p) {
+  return strides_of(p.q_head_stride, p.q_token_stride, p, p.query_heads);
+}
+inline Strides key_strides(const kvp_problem& p) {
+  return strides_of(p.k_head_stride, p.k_token_stride, p, p.kv_heads);
+}
+inline Strides value_strides(const kvp_problem& p) {
+  return strides_of(p.v_head_stride, p.v_token_stride, p, p.kv_heads);
+}
+
+inline Shape sizes_of(const kvp_problem& p) {
   Shape s{};
   s.requests = p.requests;
   s.query_tokens = p.query_tokens;
@@ -59,7 +77,6 @@ inline Shape sizes_of(const kvp_problem& p, uint32_t padding) {
   const int64_t by_channel = 4 * s.head_size * s.token_groups;
   s.k_bytes = s.word_bytes + (s.plain ? 0 : s.per_token ? by_token : by_channel);
   s.v_bytes = s.word_bytes + (s.plain ? 0 : by_token);
-  s.padding = padding;
   s.scale = static_cast<double>(p.softmax_scale);
   s.rows = s.requests * s.query_tokens * s.query_heads;
   return s;
@@ -140,15 +157,15 @@ inline void place_tables(Memory* memory, Stream stream, Job* job) {
 
 inline void take_buffers(Memory* memory, Job* job) {
   const Shape& s = job->shape;
-  const int64_t kv = s.tokens_total * s.kv_heads, row = s.head_size + s.padding;
+  const kvp_problem& p = *job->problem;
+  const int64_t kv = s.tokens_total * s.kv_heads;
   job->q = memory->array<uint16_t>(s.rows * s.head_size);
   job->k = memory->array<uint16_t>(kv * s.head_size);
   job->v = memory->array<uint16_t>(kv * s.head_size);
-  job->q_rows = guarded(memory, 2 * s.rows * row);
-  job->k_rows = guarded(memory, 2 * kv * row);
-  job->v_rows = guarded(memory, 2 * kv * row);
-  job->table =
-      guarded(memory, int64_t{4} * job->problem->requests * job->problem->page_table_stride);
+  job->q_rows = guarded(memory, 2 * s.requests * s.query_tokens * query_strides(p).token);
+  job->k_rows = guarded(memory, 2 * s.tokens_total * key_strides(p).token);
+  job->v_rows = guarded(memory, 2 * s.tokens_total * value_strides(p).token);
+  job->table = guarded(memory, int64_t{4} * p.requests * p.page_table_stride);
   for (Run& run : job->runs) {
     run.cache = guarded(memory, static_cast<int64_t>(job->sizes.cache_bytes));
     run.k_window = guarded(memory, static_cast<int64_t>(job->sizes.residual_bytes));

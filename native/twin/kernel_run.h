@@ -19,10 +19,19 @@ inline void run_kernel(const kvp_kernel& kernel, Stream stream, const Job& job, 
   for (const Guarded& g : inputs) all.add(g);
   poison_redzones(stream, all, poison);
   poison_data(stream, written, poison);
-  const Rows rows[] = {{job.q, s.head_size, s.padding, poison},
-                       {job.k, s.head_size, s.padding, poison},
-                       {job.v, s.head_size, s.padding, poison},
-                       {reinterpret_cast<const uint16_t*>(job.table_words), 1, 0, poison}};
+  const auto rows_of = [&](const uint16_t* words, int64_t heads, const Strides& strides) {
+    return Rows{words,
+                static_cast<uint64_t>(s.head_size),
+                static_cast<uint64_t>(heads),
+                static_cast<uint64_t>(strides.head),
+                static_cast<uint64_t>(strides.token),
+                poison};
+  };
+  const kvp_problem& p = *job.problem;
+  const Rows rows[] = {rows_of(job.q, s.query_heads, query_strides(p)),
+                       rows_of(job.k, s.kv_heads, key_strides(p)),
+                       rows_of(job.v, s.kv_heads, value_strides(p)),
+                       {reinterpret_cast<const uint16_t*>(job.table_words), 1, 1, 1, 1, poison}};
   for (int i = 0; i < 4; i++) place_rows(stream, inputs[i], rows[i]);
   kvp_buffers b{};
   b.q = reinterpret_cast<uint16_t*>(job.q_rows.data);

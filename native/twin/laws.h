@@ -73,17 +73,17 @@ inline void poison_data(Stream stream, const BufferList& list, uint8_t poison) {
       });
 }
 
-// Rows of `size` words, `padding` words of poison between them. The buffer ends with a gap.
+// Rows of (tokens, heads), `size` words each, at distances in words; poison fills what is between.
 struct Rows {
   const uint16_t* words;  // dense
-  int64_t size, padding;
+  uint64_t size, heads, head_stride, token_stride;
   uint8_t poison;
 
   TWIN_FN uint16_t at(uint64_t i) const {
-    const uint64_t row = static_cast<uint64_t>(size + padding), d = i % row;
-    const uint64_t from = i / row * static_cast<uint64_t>(size);
-    const bool is_gap = d >= static_cast<uint64_t>(size);
-    return is_gap ? static_cast<uint16_t>(poison | (poison << 8)) : words[from + d];
+    const uint64_t head = i % token_stride / head_stride, d = i % token_stride % head_stride;
+    const bool is_gap = head >= heads || d >= size;
+    const uint64_t row = i / token_stride * heads + head;
+    return is_gap ? static_cast<uint16_t>(poison | (poison << 8)) : words[row * size + d];
   }
 };
 

@@ -17,7 +17,6 @@ struct Shape {
   int64_t requests, query_tokens, query_heads, kv_heads, head_size, ratio;
   int64_t bits, group, channel_group, channel_groups, token_groups;  // token_groups: of a record
   int64_t code_max, k_bytes, v_bytes, word_bytes;                    // of a record
-  int64_t padding;
   bool per_token, plain, bf16;
   double scale;  // what a kernel is given: binary32
 

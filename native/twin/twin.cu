@@ -91,7 +91,7 @@ static void judge_case(const kvp_kernel& kernel, const Arithmetic& a, Memory* me
   const kvp_problem& p = *job->problem;
   call("supports", [&](char* err, size_t n) { return kernel.supports(&p, err, n); });
   call("sizes", [&](char* err, size_t n) { return kernel.sizes(&p, &job->sizes, err, n); });
-  job->shape = sizes_of(p, job->asked->padding);
+  job->shape = sizes_of(p);
   place_tables(memory, stream, job);
   take_buffers(memory, job);
   const Shape& s = job->shape;

@@ -35,10 +35,9 @@ typedef struct kvp_arithmetic {
 } kvp_arithmetic;
 
 typedef struct kvp_twin_case {
-  const kvp_problem* problem; /* strides all dense or all with `padding` */
-  const int32_t* page_table;  /* host memory, (requests, page_table_stride), or null */
+  const kvp_problem* problem;
+  const int32_t* page_table; /* host memory, (requests, page_table_stride), or null */
   kvp_recipe q, k, v;
-  uint32_t padding; /* elements between rows of q, k and v */
 } kvp_twin_case;
 
 typedef struct kvp_twin_verdict {
