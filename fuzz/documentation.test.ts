@@ -68,7 +68,7 @@ interface Command {
   readonly shell: string;
 }
 
-/** Lines with kvproof, and what they build first, from blocks of shell and YAML; a workflow is one block. */
+/** Lines with kvproof or g++ from blocks of shell and YAML; a workflow is one block. */
 function commandsOf(path: string): Command[] {
   const text = readFileSync(join(root, path), 'utf8');
   const blocks = path.endsWith('.md')

@@ -137,7 +137,8 @@ describe('an empty project with the package in it', () => {
     expect(run(process.execPath, [cli, '--version']).stdout).toBe(`${manifest.version}\n`);
     const replayed = run(process.execPath, [
       cli,
-      ...['verify', '--kernel', 'sim:sm_90', '--time', '3s', '--seed', '1'],
+      ...['verify', '--kernel', 'sim:sm_90', '--property', 'exact-codes'],
+      ...['--time', '5s', '--seed', '1'],
     ]);
     expect(replayed.stdout).toContain('nothing found');
     expect(replayed.status).toBe(0);
