@@ -72,12 +72,15 @@ export function rowsTasks(call: BoundCall): RowsTask[] {
   return tasks.sort((a, b) => b.head.tokens - a.head.tokens || a.first - b.first);
 }
 
+/** Fields with one entry a row; the others have one a channel. */
+const ofRows = /^(lse|valueMax|guarded)/;
+
 /** Puts the rows of an answer where they belong. */
 function place(all: object, part: object, first: number, headSize: number): void {
   const target = all as Record<string, unknown>;
   for (const [name, values] of Object.entries(part)) {
     if (!(values instanceof Float64Array || values instanceof Uint8Array)) continue;
-    const perRow = /^(lse|guarded)/.test(name) ? 1 : headSize;
+    const perRow = ofRows.test(name) ? 1 : headSize;
     (target[name] as typeof values).set(values, first * perRow);
   }
 }
@@ -85,7 +88,7 @@ function place(all: object, part: object, first: number, headSize: number): void
 /** Arrays for all rows, of the kinds that a part has. */
 function emptyAs<T extends object>(part: T, rows: number, headSize: number): T {
   const entries = Object.entries(part).map(([name, values]) => {
-    const length = /^(lse|guarded)/.test(name) ? rows : rows * headSize;
+    const length = ofRows.test(name) ? rows : rows * headSize;
     if (values instanceof Float64Array) return [name, new Float64Array(length)];
     if (values instanceof Uint8Array) return [name, new Uint8Array(length)];
     return [name, values];
