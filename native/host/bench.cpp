@@ -1,15 +1,13 @@
 // bench.cpp - loads the clock and calls it, as bench.h says.
 #include "bench.h"
 
-#include <dlfcn.h>
-
 #include <map>
 #include <memory>
 #include <vector>
 
 #include "../bench/bench_abi.h"
 #include "arguments.h"
-#include "elf_image.h"
+#include "exported_table.h"
 
 namespace kvproof {
 namespace {
@@ -17,26 +15,6 @@ namespace {
 constexpr uint64_t kRunsMax = 100000;
 constexpr uint64_t kLayersMax = 1024;
 constexpr uint64_t kSizeMax = 1u << 20;
-
-// Why the clock cannot be had, or the clock.
-struct OpenedBench {
-  std::string error;
-  const kvp_bench* bench = nullptr;
-};
-
-OpenedBench load(const std::string& path) {
-  const std::string file_error = shared_library_error(path);
-  if (!file_error.empty()) return {path + ": " + file_error};
-  void* image = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  void* symbol = image == nullptr ? nullptr : dlsym(image, "kvproof_bench");
-  if (symbol == nullptr) return {path + ": exports no function kvproof_bench()"};
-  const kvp_bench* bench = reinterpret_cast<const kvp_bench* (*)(void)>(symbol)();
-  if (bench->version != KVPROOF_BENCH_VERSION || bench->struct_bytes < sizeof(kvp_bench)) {
-    return {path + ": version " + std::to_string(bench->version) + " of the clock found, version " +
-            std::to_string(KVPROOF_BENCH_VERSION) + " is required"};
-  }
-  return {"", bench};
-}
 
 // What was prepared last: the sizes of a head's slice follow from it.
 struct Prepared {
@@ -162,15 +140,16 @@ Napi::Value call_step_prepare(const Library& library, const kvp_bench& bench,
 }  // namespace
 
 Napi::Value call_bench(const Library& library, const std::string& path, const Napi::Value& value) {
-  static const OpenedBench opened = load(path);
+  static const auto opened =
+      exported_table<kvp_bench>(path, "kvproof_bench", KVPROOF_BENCH_VERSION);
   const Napi::Env env = value.Env();
-  if (opened.bench == nullptr) return result(env, Answer{KVP_INVALID, opened.error});
+  if (opened.table == nullptr) return result(env, Answer{KVP_INVALID, opened.error});
   if (library.emulated() || library.table().memory == nullptr) {
     return result(env, Answer{KVP_UNSUPPORTED, "the clock times kernels on a GPU only"});
   }
   if (!value.IsObject()) throw Napi::TypeError::New(env, "request: an object is required");
   const Napi::Object request = value.As<Napi::Object>();
-  const kvp_bench& bench = *opened.bench;
+  const kvp_bench& bench = *opened.table;
   const std::string call = string_argument(request.Get("call"), "request.call");
   if (call == "ceilings") return call_ceilings(bench, request);
   if (call == "prepare") return call_prepare(library, bench, request);

@@ -1,40 +1,19 @@
 // twin.cpp - loads the native reference and calls it, as twin.h says.
 #include "twin.h"
 
-#include <dlfcn.h>
-
 #include <map>
 #include <memory>
 #include <vector>
 
 #include "../twin/twin_abi.h"
 #include "arguments.h"
-#include "elf_image.h"
+#include "exported_table.h"
 
 namespace kvproof {
 namespace {
 
 constexpr uint32_t kCasesMax = 4096;
 constexpr uint64_t kDistributionsMax = 64;
-
-struct OpenedTwin {
-  std::string error;
-  const kvp_twin* twin = nullptr;
-};
-
-OpenedTwin load(const std::string& path) {
-  const std::string file_error = shared_library_error(path);
-  if (!file_error.empty()) return {path + ": " + file_error};
-  void* image = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  void* symbol = image == nullptr ? nullptr : dlsym(image, "kvproof_twin");
-  if (symbol == nullptr) return {path + ": exports no function kvproof_twin()"};
-  const kvp_twin* twin = reinterpret_cast<const kvp_twin* (*)(void)>(symbol)();
-  if (twin->version != KVPROOF_TWIN_VERSION || twin->struct_bytes < sizeof(kvp_twin)) {
-    return {path + ": version " + std::to_string(twin->version) + " found, version " +
-            std::to_string(KVPROOF_TWIN_VERSION) + " is required"};
-  }
-  return {"", twin};
-}
 
 // A case as the twin borrows it: everything that kvp_twin_case points to.
 struct OwnedCase {
@@ -215,18 +194,20 @@ Napi::Value call_read(const Library& library, const kvp_twin& twin, Napi::Env en
 }  // namespace
 
 Napi::Value call_twin(const Library& library, const std::string& path, const Napi::Value& value) {
-  static std::map<std::string, OpenedTwin> opened;
+  static std::map<std::string, ExportedTable<kvp_twin>> opened;
   const Napi::Env env = value.Env();
-  if (opened.count(path) == 0) opened[path] = load(path);
-  const OpenedTwin& found = opened[path];
-  if (found.twin == nullptr) return result(env, Answer{KVP_INVALID, found.error});
+  if (opened.count(path) == 0) {
+    opened[path] = exported_table<kvp_twin>(path, "kvproof_twin", KVPROOF_TWIN_VERSION);
+  }
+  const ExportedTable<kvp_twin>& found = opened[path];
+  if (found.table == nullptr) return result(env, Answer{KVP_INVALID, found.error});
   const Napi::Object request = object_argument(value, "request");
   const std::string call = string_argument(request.Get("call"), "request.call");
-  if (call == "judge") return call_judge(library, *found.twin, request);
-  if (call == "read") return call_read(library, *found.twin, env);
+  if (call == "judge") return call_judge(library, *found.table, request);
+  if (call == "read") return call_read(library, *found.table, env);
   if (call != "release") throw Napi::TypeError::New(env, "request.call: no such call");
   last.reset();
-  found.twin->release();
+  found.table->release();
   return result(env, Answer{});
 }
 
