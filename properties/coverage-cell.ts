@@ -110,6 +110,11 @@ export function featureCells(c: Case): string[] {
   return featuresOf(c).map((feature) => `${bits}/${kAxis}/${feature}`);
 }
 
+/** Everything that a case covers: its cells, then its features. */
+export function coverageOf(c: Case): string[] {
+  return [...coverageCells(c), ...featureCells(c)];
+}
+
 export interface CellSpace {
   readonly tokensMax: number;
   /** Slices of the real cache and non-finite numbers may occur. */

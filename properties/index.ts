@@ -100,6 +100,7 @@ export {
   allFeatureCells,
   type CellSpace,
   coverageCells,
+  coverageOf,
   featureCells,
   LENGTH_CLASSES,
   lengthClass,

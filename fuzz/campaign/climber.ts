@@ -12,7 +12,7 @@
 
 import type * as fc from 'fast-check';
 import { type Case, caseHash, multiplyAdds } from '../../properties/case.js';
-import { coverageCells, featureCells } from '../../properties/coverage-cell.js';
+import { coverageOf } from '../../properties/coverage-cell.js';
 import { undeclared } from '../../properties/declared.js';
 import { caseArbitrary, defaultSpace } from '../../properties/index.js';
 import type { Capabilities } from '../../properties/kernel.js';
@@ -59,7 +59,7 @@ export class Climber {
   note({ planned, verdicts }: CaseRecord): void {
     const { case: c, hash } = planned;
     if (verdicts.every(({ verdict }) => verdict.kind === 'unsupported')) return;
-    for (const cell of cellsOf(c)) this.reached.set(cell, (this.reached.get(cell) ?? 0) + 1);
+    for (const cell of coverageOf(c)) this.reached.set(cell, (this.reached.get(cell) ?? 0) + 1);
     const aim = this.climbing.get(hash);
     this.climbing.delete(hash);
     for (const { property, verdict } of verdicts) {
@@ -94,7 +94,7 @@ export class Climber {
   private rarest(index: number): Case {
     const draws = Array.from({ length: DRAWS }, (_, i) => this.draw(index, i));
     const rarity = (c: Case) => {
-      const counts = cellsOf(c).map((cell) => 1 / (1 + (this.reached.get(cell) ?? 0)));
+      const counts = coverageOf(c).map((cell) => 1 / (1 + (this.reached.get(cell) ?? 0)));
       return counts.reduce((sum, x) => sum + x, 0);
     };
     const best = draws.map(rarity);
@@ -145,7 +145,3 @@ const MOVES: readonly Move[] = [
   },
   (_random, c, { scheme }) => ({ ...c, scheme }),
 ];
-
-function cellsOf(c: Case): string[] {
-  return [...coverageCells(c), ...featureCells(c)];
-}

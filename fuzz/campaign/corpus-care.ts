@@ -9,13 +9,7 @@
 // A finding is a regression test for its signature, so that the cheapest finding of each signature
 // stays whatever else goes. Nothing is removed here: the answer is a list.
 
-import {
-  type Case,
-  caseHash,
-  coverageCells,
-  featureCells,
-  multiplyAdds,
-} from '../../properties/index.js';
+import { type Case, caseHash, coverageOf, multiplyAdds } from '../../properties/index.js';
 import type { StoredCase } from './case-file.js';
 
 export interface Superfluous {
@@ -30,7 +24,7 @@ const signatureOf = ({ finding }: StoredCase): string | null =>
 /** What a file stands for. */
 function meaningsOf(stored: StoredCase): string[] {
   const signature = signatureOf(stored);
-  const cells = [...coverageCells(stored.case), ...featureCells(stored.case)];
+  const cells = coverageOf(stored.case);
   return signature === null ? cells : [`signature ${signature}`, ...cells];
 }
 

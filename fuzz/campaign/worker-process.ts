@@ -176,15 +176,8 @@ export class WorkerProcess {
     properties: readonly string[] | null,
     deadlineMs: number,
   ): Promise<CaseAnswer> {
-    const { workdir, slot } = this.options;
-    workdir.writePending(slot, canonicalJson(c));
-    const id = this.nextId++;
-    this.outputBytes = 0;
-    const watch = setInterval(() => this.watch(), WATCH_MS);
-    const reply = await this.ask({ kind: 'judge', id, case: c, properties }, deadlineMs);
-    clearInterval(watch);
-    if (reply.kind === 'silent') await this.kill();
-    workdir.removePending(slot);
+    const request = { kind: 'judge', id: this.nextId++, case: c, properties } as const;
+    const reply = await this.run(canonicalJson(c), request, deadlineMs);
     if (reply.kind === 'silent') return { kind: 'timeout', ms: deadlineMs };
     if (reply.kind === 'closed') {
       return { kind: 'crash', cause: reply.cause, detail: reply.detail };
@@ -204,13 +197,9 @@ export class WorkerProcess {
 
   /** 'lost': no answer, or the device reported an error; the process must be replaced. */
   async sweep(cases: readonly Case[], deadlineMs: number): Promise<SweepResult | 'lost'> {
-    const { workdir, slot } = this.options;
-    workdir.writePending(slot, `[${cases.map(canonicalJson).join(',\n')}]`);
-    this.outputBytes = 0;
-    const watch = setInterval(() => this.watch(), WATCH_MS);
-    const reply = await this.ask({ kind: 'sweep', id: this.nextId++, cases }, deadlineMs);
-    clearInterval(watch);
-    workdir.removePending(slot);
+    const pending = `[${cases.map(canonicalJson).join(',\n')}]`;
+    const request = { kind: 'sweep', id: this.nextId++, cases } as const;
+    const reply = await this.run(pending, request, deadlineMs);
     if (reply.kind !== 'message') return 'lost';
     const { message } = reply;
     if (message.kind === 'swept') return message.deviceError === null ? message : 'lost';
@@ -249,6 +238,19 @@ export class WorkerProcess {
     const usage = usageOf(this.child.pid, this.cookie);
     if (usage.processes > processes) this.killFor('process-limit');
     else if (memoryBytes !== null && usage.bytes > memoryBytes) this.killFor('memory-limit');
+  }
+
+  /** Asks for a launch: what may end the process is on disk before, and limits are watched. */
+  private async run(pending: string, request: ToWorker, deadlineMs: number): Promise<Reply> {
+    const { workdir, slot } = this.options;
+    workdir.writePending(slot, pending);
+    this.outputBytes = 0;
+    const watch = setInterval(() => this.watch(), WATCH_MS);
+    const reply = await this.ask(request, deadlineMs);
+    clearInterval(watch);
+    if (reply.kind === 'silent') await this.kill();
+    workdir.removePending(slot);
+    return reply;
   }
 
   private ask(message: ToWorker, deadlineMs: number): Promise<Reply> {
