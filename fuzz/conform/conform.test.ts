@@ -112,14 +112,17 @@ describe('what is no kernel ends the command with exit code 2 and one sentence',
     [
       'a process that prints garbage',
       () => 'exec:echo this is no kernel at all',
-      'a message starts with',
+      // What it wrote may be there before the first question or only behind it.
+      /a message starts with|before it was asked/,
     ],
     ['a process that ends', () => 'exec:exit 3', 'exit-3'],
   ])('%s', (_name, uri, why) => {
     const args = [cli, 'conform', uri(), '--workdir', join(folder, 'none')];
     const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
     expect([status, stdout]).toEqual([2, '']);
-    expect(stderr.trim().split('\n')).toEqual([expect.stringContaining(why)]);
+    const sentence =
+      typeof why === 'string' ? expect.stringContaining(why) : expect.stringMatching(why);
+    expect(stderr.trim().split('\n')).toEqual([sentence]);
   });
 });
 
