@@ -43,6 +43,7 @@ function fail(/** @type {string} */ sentence) {
 function run(/** @type {string} */ program, /** @type {string[]} */ ...args) {
   const environment = {
     ...process.env,
+    KVPROOF_CUDA_ARCHITECTURES: '80;89;90a', // the archive is for any of them
     CMAKE_BUILD_PARALLEL_LEVEL: String(Math.min(availableParallelism(), 16)),
   };
   const done = spawnSync(program, args, {

@@ -18,6 +18,7 @@ const outFolder = join(root, 'build', 'Release');
 const stampFile = join(outFolder, 'sources.stamp');
 const errorFile = join(outFolder, 'build-error.txt');
 const strict = process.argv.includes('--strict');
+const cudaArchitectures = architectures();
 
 /** Build files that tell one source state from another. @returns {string[]} */
 function sources(/** @type {string} */ folder) {
@@ -34,6 +35,27 @@ function runs(/** @type {string} */ program, /** @type {string[]} */ ...args) {
 }
 
 /**
+ * The GPUs that kernels are compiled for: KVPROOF_CUDA_ARCHITECTURES, a list of 80, 89 and 90a; else
+ * those of this machine, since each takes minutes; else all. Any other GPU compiles what it needs from
+ * PTX at its first launch. @returns {string}
+ */
+function architectures() {
+  const all = '80;89;90a';
+  const asked = process.env.KVPROOF_CUDA_ARCHITECTURES;
+  if (asked !== undefined && asked !== '') return asked;
+  const found = runs('nvidia-smi', '--query-gpu=compute_cap', '--format=csv,noheader') ?? '';
+  const own = found.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
+  const names = new Map([
+    ['8.0', '80'],
+    ['8.9', '89'],
+    ['9.0', '90a'],
+  ]);
+  const known = own.map((capability) => names.get(capability));
+  if (known.length === 0 || known.includes(undefined)) return all;
+  return [...new Set(known)].sort().join(';');
+}
+
+/**
  * Contents, not times: a fresh checkout of the same commit needs no new build. @returns {string}
  */
 function stamp() {
@@ -44,7 +66,9 @@ function stamp() {
   }
   const compiler = process.env.CXX ?? 'c++';
   const nvcc = runs('nvcc', '--version') ?? runs('/usr/local/cuda/bin/nvcc', '--version') ?? '';
-  hash.update(`${process.version} ${compiler} ${runs(compiler, '--version') ?? ''} ${nvcc}`);
+  hash.update(
+    `${cudaArchitectures} ${process.version} ${compiler} ${runs(compiler, '--version') ?? ''} ${nvcc}`,
+  );
   return hash.digest('hex');
 }
 
@@ -93,6 +117,7 @@ const build = spawnSync(
     maxBuffer: 1 << 28,
     env: {
       ...process.env,
+      KVPROOF_CUDA_ARCHITECTURES: cudaArchitectures,
       CMAKE_BUILD_PARALLEL_LEVEL: String(Math.min(availableParallelism(), 16)),
     },
   },
