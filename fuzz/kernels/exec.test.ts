@@ -29,12 +29,15 @@ describe('openExec refuses', () => {
     ['true', 'exit-0'],
     ['exit 7', 'exit-7'],
     ["sh -c 'kill -SEGV $$'", 'SIGSEGV'],
-    ['echo this is no kernel', 'a message starts with'],
+    // What it wrote may be there before the first question or only behind it.
+    ['echo this is no kernel', /a message starts with|before it was asked/],
     ['echo >&2 its last words; exit 3', 'its last words'],
     ['yes KVP1', 'bytes'],
     ['cat', 'hello.name'],
   ])('%j', (command, why) => {
-    expect(refusal(command)).toContain(why);
+    const message = refusal(command);
+    if (typeof why === 'string') expect(message).toContain(why);
+    else expect(message).toMatch(why);
   });
 
   it('a process that says nothing, after the deadline', () => {
