@@ -2,6 +2,7 @@
 #include "arena.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -20,6 +21,9 @@ namespace {
 
 constexpr uint64_t kSpanMax = 16ull << 30, kSpanMin = 64ull << 20;
 constexpr uint64_t kCommitUnit = 4ull << 20;  // pages become usable in steps of this
+constexpr uint64_t kKept = 64ull << 20;       // as many stay usable from one case to the next
+constexpr uint64_t kPattern = 4ull << 20, kPage = 4096;
+constexpr int kNeverWritten = 0xff;  // NaN in every floating-point type
 
 struct Allocation {
   uint64_t offset, bytes;
@@ -64,22 +68,59 @@ const Allocation* allocation_before(uint64_t offset) {
 // Makes [begin, end) one interval, cutting the ones that it overlaps.
 void set_interval(uint64_t begin, uint64_t end, Region region) {
   const Interval whole{begin, end, region, ++machine.generation};
-  std::vector<Interval> next;
-  next.reserve(intervals.size() + 2);
-  size_t i = 0;
-  for (; i < intervals.size() && intervals[i].end <= begin; i++) next.push_back(intervals[i]);
-  if (i < intervals.size() && intervals[i].begin < begin) {
-    next.push_back(intervals[i]);
-    next.back().end = begin;
+  const auto ends_later = [](uint64_t value, const Interval& i) { return value < i.end; };
+  auto first = std::upper_bound(intervals.begin(), intervals.end(), begin, ends_later);
+  if (first != intervals.end() && first->begin < begin) {
+    Interval head = *first;
+    head.end = begin;
+    first->begin = begin;
+    first = intervals.insert(first, head) + 1;
   }
-  next.push_back(whole);
-  while (i < intervals.size() && intervals[i].end <= end) i++;
-  if (i < intervals.size() && intervals[i].begin < end) {
-    next.push_back(intervals[i++]);
-    next.back().begin = end;
+  auto last = std::upper_bound(first, intervals.end(), end, ends_later);
+  if (last != intervals.end() && last->begin < end) last->begin = end;
+  if (first == last) {
+    intervals.insert(first, whole);
+  } else {
+    *first = whole;
+    intervals.erase(first + 1, last);
   }
-  next.insert(next.end(), intervals.begin() + static_cast<long>(i), intervals.end());
-  intervals.swap(next);
+}
+
+// A file in memory of kPattern bytes that were never written; -1 if there can be none.
+int pattern_file() {
+  static const int file = [] {
+    const int made = memfd_create("kvproof never written", MFD_CLOEXEC);
+    if (made < 0) return -1;
+    void* p = ftruncate(made, kPattern) == 0
+                  ? mmap(nullptr, kPattern, PROT_READ | PROT_WRITE, MAP_SHARED, made, 0)
+                  : MAP_FAILED;
+    if (p == MAP_FAILED) {
+      close(made);
+      return -1;
+    }
+    std::memset(p, kNeverWritten, kPattern);
+    munmap(p, kPattern);
+    return made;
+  }();
+  return file;
+}
+
+bool map_pattern(char* at) {
+  if (pattern_file() < 0) return false;
+  return mmap(at, kPattern, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+              pattern_file(), 0) != MAP_FAILED;
+}
+
+// A pool of gigabytes of which few pages are touched costs those pages: the others are all the same
+// ones of a file, and what is written gets a page of its own.
+void fill(char* p, uint64_t bytes) {
+  const uint64_t head = (kPage - reinterpret_cast<uint64_t>(p) % kPage) % kPage;
+  uint64_t mapped = head;
+  if (bytes >= kKept) {
+    while (mapped + kPattern <= bytes && map_pattern(p + mapped)) mapped += kPattern;
+  }
+  std::memset(p, kNeverWritten, std::min(head, bytes));
+  if (mapped < bytes) std::memset(p + mapped, kNeverWritten, bytes - mapped);
 }
 
 }  // namespace
@@ -109,6 +150,7 @@ void* arena_allocate(uint64_t bytes, const char* name) {
   top = offset + bytes;
   allocations.push_back({offset, bytes, name ? name : "unnamed"});
   if (bytes) set_interval(offset, top, Region::unwritten);
+  fill(arena + offset, bytes);
   return arena + offset;
 }
 
@@ -116,6 +158,12 @@ void arena_reset() {
   allocations.clear();
   intervals.clear();
   top = kSharedBytes;
+  if (committed > kKept) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+    if (mmap(arena + kKept, committed - kKept, PROT_NONE, flags, -1, 0) != MAP_FAILED) {
+      committed = kKept;
+    }
+  }
   if constexpr (kChecked) shadow_reset();
 }
 

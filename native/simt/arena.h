@@ -42,7 +42,7 @@ inline bool in_shared(uint64_t address) { return arena_offset(address) < kShared
 
 inline char* dynamic_shared() { return arena + kStaticBytes; }
 
-// Global memory; null when there is none left.
+// Global memory, every byte 0xff; null when there is none left.
 void* arena_allocate(uint64_t bytes, const char* name);
 void arena_reset();
 // Sets what a range of allocated global memory holds. Returns false if it is not all allocated.

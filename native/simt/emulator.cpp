@@ -69,7 +69,6 @@ void* allocate(uint64_t bytes, const char* name, char* err, size_t err_bytes) {
          static_cast<unsigned long long>(arena_span >> 20));
     return nullptr;
   }
-  std::memset(p, 0xff, bytes);
   return p;
 }
 

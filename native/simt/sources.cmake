@@ -30,6 +30,7 @@ set(KVPROOF_SIMT_CHECKED_SOURCES
 # Tests: one executable each, linked with the plain or the checked emulator. The kernels of a
 # checked test are in its own file.
 set(KVPROOF_SIMT_TESTS
+  simt/arena_test.cpp
   simt/arithmetic_test.cpp
   simt/collective_test.cpp
   simt/hardware_test.cpp
