@@ -48,7 +48,7 @@ export function rowIndex(problem: Problem, row: number): number[] {
 
 /** "request 1, query head 3", for messages. */
 export function describeRow(problem: Problem, row: number): string {
-  const { request, queryToken, queryHead } = rowPlaces(problem)[row];
-  const token = queryTokenCount(problem) === 1 ? '' : `query token ${queryToken}, `;
-  return `request ${request}, ${token}query head ${queryHead}`;
+  const index = rowIndex(problem, row);
+  const token = index.length === 2 ? '' : `query token ${index[1]}, `;
+  return `request ${index[0]}, ${token}query head ${index[index.length - 1]}`;
 }

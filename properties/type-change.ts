@@ -9,6 +9,7 @@ import { isPlain } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import type { Inputs, Ran } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
+import { firstDifference } from './same-bits.js';
 
 const NAME = 'type-change';
 
@@ -30,7 +31,7 @@ function typed(c: Case, type: ElementType): Case {
 }
 
 function compare(first: Ran, second: Ran): Verdict {
-  const at = first.cache.findIndex((byte, i) => byte !== second.cache[i]);
+  const at = firstDifference(first.cache, second.cache);
   if (at === -1) return { kind: 'pass', elements: first.cache.length, ratio: 0 };
   const message = `cache: found ${second.cache[at]} at byte ${at} of bf16 tensors`;
   return {
