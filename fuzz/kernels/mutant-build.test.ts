@@ -1,7 +1,7 @@
 // Tests of building mutants, on a package of one C file: the echo kernel stands in for the kernels,
 // so that the C compiler of the machine is all that is needed. Libraries are made here and never
 // loaded.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   cpSync,
   mkdirSync,
@@ -10,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -115,6 +116,53 @@ describe('buildMutant', () => {
     // Of the third library only the echo kernel, edited otherwise, is new.
     builtPath(mutant({ file: SOURCE, find: '"echo"', replace: '"ohce"' }));
     expect(readdirSync(join(root, 'build/mutants/objects')).length).toBe(objects + 1);
+  });
+
+  describe('with an object of the build', () => {
+    const second = 'native/host/testdata/second.c';
+    const object = 'build/kernels.dir/native/host/testdata/second.c.o';
+    const text = (path: string) => readFileSync(path).toString('latin1');
+    const inSecond = mutant({ file: second, find: 'as compiled', replace: 'as mutated' });
+
+    /** The object says something else than its source, so that a library tells which it has. */
+    function buildSecond(found = object): void {
+      writeFileSync(
+        join(root, second),
+        'const char* second_unit(void) { return "as compiled"; }\n',
+      );
+      mkdirSync(dirname(join(root, object)), { recursive: true });
+      const source = 'const char* second_unit(void) { return "as built"; }';
+      const args = ['-x', 'c', '-fPIC', '-c', '-', '-o', join(root, object)];
+      expect(spawnSync('cc', args, { input: source }).status).toBe(0);
+      describeBuild({ sources: [SOURCE, second], objects: [found] });
+    }
+
+    it('links it for a unit that no edit reaches, compiles one that an edit does', () => {
+      buildSecond();
+      expect(text(builtPath(other))).toContain('as built');
+      expect(text(builtPath(inSecond))).toContain('as mutated');
+      expect(text(builtPath(inSecond))).not.toContain('as built');
+    });
+
+    it('has it for the build that it is of, and for no other package', () => {
+      buildSecond();
+      expect(text(builtPath(other, true))).toContain('as compiled');
+      buildSecond(`/elsewhere/${object}`);
+      expect(text(builtPath(other))).toContain('as compiled');
+    });
+
+    it('does not believe one that is older than its source', () => {
+      buildSecond();
+      utimesSync(join(root, object), 1, 1);
+      expect(text(builtPath(other))).toContain('as compiled');
+      expect(text(builtPath(other))).not.toContain('as built');
+    });
+
+    it('compiles everything where code is to be compared', () => {
+      buildSecond();
+      const built = buildMutant(other, { checked: false, root, compileAll: true });
+      expect(built.kind === 'built' && text(built.path)).toContain('as compiled');
+    });
   });
 
   it('takes unedited what the architecture of the mutant never enters', () => {

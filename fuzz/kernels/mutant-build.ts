@@ -2,9 +2,10 @@
 // the emulator that is already built.
 //
 // The build writes build/Release/emulated_build.json: compiler, flags, the kernels' translation
-// units and the emulator's static libraries. Each translation unit is compiled from a copy of
-// itself and of what it includes, edits applied, and kept under the hash of all that goes into it;
-// so a mutant compiles only what it changes, and a second request compiles nothing. Kernels that
+// units with the objects made of them, and the emulator's static libraries. A translation unit that
+// an edit reaches is compiled from a copy of itself and of what it includes, and kept under the
+// hash of all that goes into it; of the others the build's own objects are linked. So a mutant
+// compiles only what it changes, and a second request compiles nothing. Kernels that
 // the mutant's architecture never launches are taken unedited, last on the linker's line, so that
 // an inline function which both have is the edited one. Several processes may build at once: each
 // works in a folder of its own and moves the result into place with one rename.
@@ -19,10 +20,11 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, posix, resolve } from 'node:path';
+import { dirname, join, posix, resolve, sep } from 'node:path';
 import { packageRoot } from '../campaign/package-root.js';
 import { BUILD_FOLDER, BUILD_REMEDY } from './built-library.js';
 import { applyEdits, type Mutant } from './mutant.js';
@@ -40,6 +42,9 @@ interface BuildDescription {
   readonly sources: readonly string[];
   /** By architecture: translation units whose kernels no launch of the clean kernels reaches. */
   readonly neverEntered: Readonly<Record<string, readonly string[]>>;
+  /** <folder>/<source>.o of units of the plain and of the checked build; absent: none is kept. */
+  readonly objects?: readonly string[];
+  readonly checkedObjects?: readonly string[];
   readonly linkFlags: readonly string[];
   readonly libraries: readonly string[];
   readonly checkedLibraries: readonly string[];
@@ -55,6 +60,7 @@ const LIST_FIELDS = [
   'checkedLibraries',
   'systemLibraries',
 ];
+const OPTIONAL_FIELDS = ['objects', 'checkedObjects'];
 
 export type BuildResult =
   | { kind: 'built'; path: string }
@@ -79,11 +85,15 @@ const MUTANT_LINK_FLAGS = ['-Wl,--gc-sections', '-Wl,--build-id=none'];
 /** One compilation or link; far above the 20 s that the slowest takes. */
 const TOOL_DEADLINE_MS = 240_000;
 
-/** `root`: the package, or for tests another folder of the same layout. */
-export function buildMutant(
-  mutant: Mutant,
-  options: { checked: boolean; root?: string },
-): BuildResult {
+export interface BuildOptions {
+  readonly checked: boolean;
+  /** The package, or for tests another folder of the same layout. */
+  readonly root?: string;
+  /** No object of the build: equal flags for every unit of every mutant, to compare code. */
+  readonly compileAll?: boolean;
+}
+
+export function buildMutant(mutant: Mutant, options: BuildOptions): BuildResult {
   const root = options.root ?? packageRoot();
   const description = readDescription(root);
   if ('kind' in description) return description;
@@ -97,7 +107,7 @@ export function buildMutant(
 
   const idle = new Set(description.neverEntered[mutant.architecture] ?? []);
   const entered = description.sources.filter((source) => !idle.has(source));
-  const units = entered.map((source) => ({ source, files: includeClosure(source, read) }));
+  const units: Unit[] = entered.map((source) => ({ source, files: includeClosure(source, read) }));
   for (const file of edited.files.keys()) {
     if (!units.some(({ files }) => files.has(file))) {
       const of = `the kernels that an emulated ${mutant.architecture} launches`;
@@ -107,7 +117,12 @@ export function buildMutant(
   }
   for (const source of idle) units.push({ source, files: includeClosure(source, readSource) });
   const build = new Build(root, description, options.checked);
-  return build.inScratchFolder(() => build.library(units));
+  const isEdited = ({ files }: Unit) => [...files.keys()].some((file) => edited.files.has(file));
+  const objects = units.map((unit, i) => {
+    const reaches = i < entered.length && isEdited(unit);
+    return reaches || options.compileAll ? null : build.ownObject(unit);
+  });
+  return build.inScratchFolder(() => build.library(units, objects));
 }
 
 /** Every file of the package that the emulated kernels are compiled from, sorted. */
@@ -146,9 +161,11 @@ function readDescription(root: string): BuildDescription | Failure {
   const description = JSON.parse(readFileSync(path, 'utf8'));
   const isText = (x: unknown) => typeof x === 'string';
   const isList = (x: unknown) => Array.isArray(x) && x.every(isText);
-  const broken = [...LIST_FIELDS, 'compiler', 'compilerVersion', 'neverEntered'].find((key) => {
+  const others = ['compiler', 'compilerVersion', 'neverEntered'];
+  const broken = [...LIST_FIELDS, ...OPTIONAL_FIELDS, ...others].find((key) => {
     const value: unknown = description[key];
     if (key.startsWith('compiler')) return !isText(value);
+    if (OPTIONAL_FIELDS.includes(key) && value === undefined) return false;
     if (key !== 'neverEntered') return !isList(value);
     return typeof value !== 'object' || value === null || !Object.values(value).every(isList);
   });
@@ -214,7 +231,24 @@ class Build {
     }
   }
 
-  library(units: readonly Unit[]): BuildResult {
+  /**
+   * What the build made of a unit without edits, or null: not there, or older than a file that it
+   * was made of. Objects of another package are not believed, wherever the description came from.
+   */
+  ownObject({ source, files }: Unit): string | null {
+    const { objects = [], checkedObjects = [] } = this.description;
+    const found = (this.checked ? checkedObjects : objects)
+      .map((path) => resolve(this.root, path))
+      .find((path) => path.endsWith(`${sep}${source}.o`));
+    if (found === undefined || !found.startsWith(`${resolve(this.root)}${sep}`)) return null;
+    const made = statSync(found, { throwIfNoEntry: false });
+    if (made === undefined) return null;
+    const times = [...files.keys()].map((file) => statSync(join(this.root, file)).mtimeMs);
+    return times.every((time) => time <= made.mtimeMs) ? found : null;
+  }
+
+  /** own: for each unit the object to link as it is, or null. */
+  library(units: readonly Unit[], own: readonly (string | null)[]): BuildResult {
     const { libraries, checkedLibraries, linkFlags, systemLibraries } = this.description;
     const archives = (this.checked ? checkedLibraries : libraries).map((path) =>
       resolve(this.root, path),
@@ -223,7 +257,10 @@ class Build {
     if (missing !== undefined) {
       return { kind: 'no-build', message: `${missing}: not found, ${BUILD_REMEDY}` };
     }
-    const objectHashes = units.map((unit) => this.objectHash(unit));
+    const objectHashes = units.map((unit, i) => {
+      const made = own[i];
+      return made === null ? this.objectHash(unit) : hashOf([readFileSync(made)]);
+    });
     const hash = hashOf([
       ...objectHashes,
       JSON.stringify([linkFlags, MUTANT_LINK_FLAGS, systemLibraries]),
@@ -231,7 +268,7 @@ class Build {
     ]);
     const path = join(this.folder, hash, 'kernel.so');
     if (existsSync(path)) return { kind: 'built', path };
-    const objects = units.map((unit, i) => this.object(unit, objectHashes[i]));
+    const objects = units.map((unit, i) => own[i] ?? this.object(unit, objectHashes[i]));
     const linked = join(this.scratch, 'kernel.so');
     const inputs = [...objects, ...archives, ...systemLibraries];
     this.run([...linkFlags, ...MUTANT_LINK_FLAGS, ...inputs, '-o', linked]);

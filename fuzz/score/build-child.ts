@@ -19,7 +19,8 @@ const read: MutantResult =
 
 function reply(): ChildReply {
   if (read.kind === 'error') return { kind: 'misfit', message: read.message };
-  const built = buildMutant(read.mutant, { checked: what === 'checked' });
+  const options = { checked: what === 'checked', compileAll: what === 'code' };
+  const built = buildMutant(read.mutant, options);
   if (what !== 'code' || built.kind !== 'built') return built;
   return { kind: 'code', hash: codeHash(built.path) };
 }
