@@ -1,9 +1,10 @@
 // Tests of bounds on several threads: the bits of one call, whatever the number of threads.
+import { serialize } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import { boundL1 } from '../../reference/bound.js';
 import { boundL2 } from '../../reference/bound-l2.js';
 import { readCache, referenceCache } from '../../reference/cache.js';
-import { type BoundCall, boundOnThreads, rowsTasks } from './bound-threads.js';
+import { type BoundCall, BoundThreads, rowsTasks } from './bound-threads.js';
 
 const worker = new URL('../../dist/fuzz/bench/bound-worker.js', import.meta.url);
 
@@ -33,16 +34,22 @@ describe('bounds on several threads', () => {
     const { problem, softmaxScale, q, heads, arithmetic } = own;
     const l1 = boundL1(problem, softmaxScale, q, heads, arithmetic);
     const l2 = boundL2(problem, softmaxScale, q, heads, arithmetic, 2, l1);
-    for (const threads of [1, 3]) {
-      const found = await boundOnThreads(own, threads, worker);
-      expect(found.l1).toEqual(l1);
-      expect(found.l2).toEqual(l2);
+    for (const count of [1, 3]) {
+      const threads = new BoundThreads(count, worker);
+      for (const again of [1, 2]) {
+        const found = await threads.bound(own);
+        expect(serialize(found.l1).equals(serialize(l1)), `L1 of call ${again}`).toBe(true);
+        expect(serialize(found.l2).equals(serialize(l2)), `L2 of call ${again}`).toBe(true);
+      }
+      await threads.close();
     }
   });
 
   it('leave L2 out unless splits are known', async () => {
-    const found = await boundOnThreads({ ...call(1), splits: null }, 2, worker);
+    const threads = new BoundThreads(2, worker);
+    const found = await threads.bound({ ...call(1), splits: null });
     expect(found.l2).toBeNull();
+    await threads.close();
   });
 
   it('are cut the same way whatever the threads, long requests first', () => {
@@ -70,7 +77,9 @@ describe('bounds on several threads', () => {
   });
 
   it('a thread that cannot start is an error', async () => {
-    const missing = new URL('file:///nonexistent.js');
-    await expect(boundOnThreads(call(1), 2, missing)).rejects.toThrow();
+    const threads = new BoundThreads(2, new URL('file:///nonexistent.js'));
+    await expect(threads.bound(call(1))).rejects.toThrow();
+    await expect(threads.bound(call(1))).rejects.toThrow(); // not a wait for a thread that is gone
+    await threads.close();
   });
 });

@@ -96,37 +96,50 @@ function emptyAs<T extends object>(part: T, rows: number, headSize: number): T {
   return Object.fromEntries(entries) as T;
 }
 
-/** boundL1, and boundL2 where splits are given, on so many threads. */
-export async function boundOnThreads(
-  call: BoundCall,
-  threads: number,
-  worker: URL = new URL('./bound-worker.js', import.meta.url),
-): Promise<ThreadedBounds> {
-  const tasks = rowsTasks(call);
-  const { headSize } = call.problem;
-  const rows = call.q.length / headSize;
-  let all: { l1: BoundResult; l2: OutputRange | null } | null = null;
-  const take = (answer: RowsAnswer) => {
-    const { l1, l2, first } = answer;
-    all ??= {
-      l1: emptyAs(l1, rows, headSize),
-      l2: l2 === null ? null : emptyAs(l2, rows, headSize),
-    };
-    place(all.l1, l1, first, headSize);
-    if (l2 !== null && all.l2 !== null) place(all.l2, l2, first, headSize);
-  };
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    const thread = new Worker(worker);
-    try {
-      while (next < tasks.length) take(await ask(thread, tasks[next++]));
-    } finally {
-      await thread.terminate();
+/** Threads that live from call to call, so that only the first one waits for them to start. */
+export class BoundThreads {
+  private readonly threads: Worker[];
+  /** What a thread died of, also between calls. */
+  private failed: Error | null = null;
+
+  constructor(count: number, worker: URL = new URL('./bound-worker.js', import.meta.url)) {
+    this.threads = Array.from({ length: count }, () => new Worker(worker));
+    for (const thread of this.threads) {
+      thread.on('error', (error) => {
+        this.failed ??= error;
+      });
     }
-  };
-  await Promise.all(Array.from({ length: Math.min(threads, tasks.length) }, lane));
-  if (all === null) throw new RangeError('problem: no query rows');
-  return all;
+  }
+
+  /** boundL1, and boundL2 where splits are given. One call at a time. */
+  async bound(call: BoundCall): Promise<ThreadedBounds> {
+    const tasks = rowsTasks(call);
+    const { headSize } = call.problem;
+    const rows = call.q.length / headSize;
+    let all: { l1: BoundResult; l2: OutputRange | null } | null = null;
+    const take = ({ l1, l2, first }: RowsAnswer) => {
+      all ??= {
+        l1: emptyAs(l1, rows, headSize),
+        l2: l2 === null ? null : emptyAs(l2, rows, headSize),
+      };
+      place(all.l1, l1, first, headSize);
+      if (l2 !== null && all.l2 !== null) place(all.l2, l2, first, headSize);
+    };
+    let next = 0;
+    const lane = async (thread: Worker): Promise<void> => {
+      while (next < tasks.length) {
+        if (this.failed !== null) throw this.failed;
+        take(await ask(thread, tasks[next++]));
+      }
+    };
+    await Promise.all(this.threads.map(lane));
+    if (all === null) throw new RangeError('problem: no query rows');
+    return all;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.terminate()));
+  }
 }
 
 function ask(thread: Worker, task: RowsTask): Promise<RowsAnswer> {
