@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { type Arithmetic, ex2Error } from './arithmetic.js';
 import { boundL1 } from './bound.js';
 import { boundL2, inRange, type OutputRange } from './bound-l2.js';
+import { ex2Approx } from './ex2-approx.js';
 import { exp2 } from './exp.js';
 import { type ElementType, elementRound, f64Array } from './format.js';
 import { type Architecture, dotModel } from './mma.js';
@@ -147,6 +148,50 @@ describe('a search over the directions of every rounding that is open', () => {
       }
     }
     expect([ex2Low(0), ex2High(0), ex2Low(-126.5), ex2High(-127)]).toEqual([1, 1, 0, 0]);
+  });
+});
+
+describe('exponentials of a unit that is known bit for bit leave nothing open', () => {
+  const named = (warps: number): Arithmetic => ({
+    ...declared('sm_90', warps),
+    schedule: { warps: [[32768, warps]], exponential: 'sm_90' },
+  });
+  const flushed = 2 ** -64;
+
+  it.each(['fp16', 'bf16'] as const)('the range is what the kernel computes, %s', (type) => {
+    let judged = 0;
+    schemes.forEach((scheme, i) => {
+      const kind = kinds[i % kinds.length];
+      const a = attack(kind, scheme, lengths[i % 4], draws(200 + i), { headSize: 128, type });
+      const [warps, splits] = [1 + (i % 3), 1 + (i % 2)];
+      const range = rangeOf(a, named(warps), splits);
+      if (range === null) return;
+      judged++;
+      const row = simulate(a, { model: dotModel('sm_90'), ex2: ex2Approx, warps, splits });
+      for (const [j, d] of channels.entries()) {
+        expect(range.high[d] - range.low[d]).toBeLessThanOrEqual(
+          2 * flushed + 2 ** -51 * Math.abs(range.low[d]),
+        );
+        expect(row.output[j]).toBeGreaterThanOrEqual(range.low[d]);
+        expect(row.output[j]).toBeLessThanOrEqual(range.high[d]);
+      }
+      expect(outside(range, row)).toBe(0);
+    });
+    expect(judged).toBeGreaterThan(schemes.length / 2);
+  });
+
+  it('and another unit within the same error leaves it', () => {
+    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+    const a = attack('ordinary', scheme, 520, draws(3));
+    const range = rangeOf(a, named(2), 1);
+    const ex2 = faultyEx2(draws(4), 0);
+    const row = simulate(a, { model: dotModel('sm_90'), ex2, warps: 2, splits: 1 });
+    const left = channels.filter((d, i) => {
+      return !(row.output[i] >= (range?.low[d] ?? 0) && row.output[i] <= (range?.high[d] ?? 0));
+    });
+    expect(left.length).toBeGreaterThan(0);
+    const open = rangeOf(a, declared('sm_90', 2), 1);
+    expect(open && outside(open, row)).toBe(0);
   });
 });
 

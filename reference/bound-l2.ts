@@ -4,8 +4,10 @@
  * step by step in binary32, binary16 and the tensor core's sums (mma.ts), with intervals in place
  * of the exponentials. What is open, and what becomes of it:
  *
- *   exponential  ex2 may be any binary32 within ex2Error of 2^x. Scores have none before them, so
- *                they, their maxima and the arguments of all exponentials are known bit for bit
+ *   exponential  ex2 may be any binary32 within ex2Error of 2^x, unless the schedule names a unit
+ *                whose bits are known: then nothing below is open, and the range is one value
+ *                (but for `flushed`). Scores have none before them, so they, their maxima and the
+ *                arguments of all exponentials are known bit for bit
  *   rounding     P' is monotone in a weight: RN16 of both ends. They are equal, and the rounding is
  *                known, for all but about one weight in 2,000; the others stay open by one ulp
  *   sums         of weights, of weights times zeros, of lanes, warps and splits: binary32 rounding
@@ -29,6 +31,7 @@ import { type HeadCache, oneQueryToken } from './cache.js';
 import { type ElementType, elementRound, f64Array } from './format.js';
 import { type DotModel, dotModel } from './mma.js';
 import { elementType, type Problem, queriesPerKvHead } from './problem.js';
+import { exactExponential, openExponential } from './scheduled/interval.js';
 import { logSum, mergeSplits, mergeWarps, type Partial, quotient } from './scheduled/merge.js';
 import { scaledQuery } from './scheduled/scaled-query.js';
 import { dealParts, warpCount } from './scheduled/schedule.js';
@@ -49,12 +52,13 @@ export interface OutputRange {
 const flushed = 2 ** -64;
 
 /** The tensor core that an arithmetic declares: exponents below its floor are those of mma.ts. */
-function coresOf({ fraction, fusedProducts }: Arithmetic, type: ElementType): Cores {
+function coresOf({ fraction, fusedProducts, schedule }: Arithmetic, type: ElementType): Cores {
   const like = fraction === 25 ? 'sm_90' : 'sm_80';
   const of = (operands: 'f16' | 'bf16'): DotModel => {
     return { ...dotModel(like, operands), fraction, fusedProducts };
   };
-  return { codes: of('f16'), rows: of(type === 'bf16' ? 'bf16' : 'f16') };
+  const exponential = schedule?.exponential === 'sm_90' ? exactExponential : openExponential;
+  return { codes: of('f16'), rows: of(type === 'bf16' ? 'bf16' : 'f16'), exponential };
 }
 
 /** One query row over its head; null if nothing is seen. */
@@ -77,9 +81,10 @@ function rangeOfRow(
         }
         return state;
       });
-    return mergeWarps(states, head.headSize);
+    return mergeWarps(cores.exponential, states, head.headSize);
   });
-  return partials.length === 1 ? partials[0] : mergeSplits(partials, head.headSize);
+  if (partials.length === 1) return partials[0];
+  return mergeSplits(cores.exponential, partials, head.headSize);
 }
 
 /**

@@ -95,7 +95,7 @@ function referenceCall(): BoundCall {
   const made = referenceCache(problem, scheme, k, v);
   const heads = readCache(problem, scheme, made.cache, made.kResidual, made.vResidual);
   const { fraction, fusedProducts } = dotModel('sm_90');
-  const schedule = { warps: [[8192, 4]] } as const;
+  const schedule = { warps: [[8192, 4]], exponential: 'sm_90' } as const;
   const arithmetic = {
     operands: 'folded',
     fraction,

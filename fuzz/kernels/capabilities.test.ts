@@ -107,6 +107,15 @@ describe('parseCapabilities', () => {
     expect(capabilities(own, { sm }).arithmetic?.schedule).toEqual({ warps });
   });
 
+  it('holds named exponentials to their bits on sm_90 alone', () => {
+    const named = { warps: [[8192, 4]], exponential: 'ex2.approx.ftz.f32' };
+    const schedule = [80, 90].map((sm) => ({ sm, ...named }));
+    const own = { ...declared, arithmetic: { ...declared.arithmetic, schedule } };
+    const of = (sm: number) => capabilities(own, { sm }).arithmetic?.schedule;
+    expect([80, 89].map(of)).toEqual([{ warps: [[8192, 4]] }, { warps: [[8192, 4]] }]);
+    expect(of(90)).toEqual({ warps: [[8192, 4]], exponential: 'sm_90' });
+  });
+
   it.each([0, 75, 100, 120])('takes no schedule for sm %d, whose sums are not known', (sm) => {
     const schedule = [{ sm: 80, warps: [[8192, 4]] }];
     const own = { ...declared, arithmetic: { ...declared.arithmetic, schedule } };
@@ -137,6 +146,15 @@ describe('parseCapabilities', () => {
       'arithmetic',
       { operands: 'folded', sumLanes: 8, schedule: [{ warps: [[8192, 4]] }] },
       'capabilities.arithmetic.schedule[0].sm',
+    ],
+    [
+      'arithmetic',
+      {
+        operands: 'folded',
+        sumLanes: 8,
+        schedule: [{ sm: 90, warps: [[8192, 4]], exponential: 'e' }],
+      },
+      'capabilities.arithmetic.schedule[0].exponential',
     ],
     ['tiles', [1, Number.NaN], 'capabilities.tiles[1]'],
     ['deterministic', 1, 'capabilities.deterministic'],

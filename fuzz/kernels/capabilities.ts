@@ -125,6 +125,8 @@ const MEASURED_SM_MAX = 90;
 /**
  * The schedule of the newest architecture that is not newer than the device. None where the tensor
  * core has not been measured: a range needs its sums bit for bit, where a bound takes the widest.
+ * A kernel that names the instruction of its exponentials is held to its bits on sm_90, where every
+ * one of them has been measured.
  */
 function schedule(value: unknown, path: string, sm: number): Pick<Arithmetic, 'schedule'> {
   const declared = list(value, path, (x, at) => {
@@ -134,12 +136,16 @@ function schedule(value: unknown, path: string, sm: number): Pick<Arithmetic, 's
       if (found === undefined || rest.length > 0) return fail(place, pair, '[bytes, warps]');
       return [bytes, found] as const;
     });
-    return { sm: count(s.sm, `${at}.sm`), warps };
+    const name = 'ex2.approx.ftz.f32';
+    if (s.exponential !== undefined) oneOf(s.exponential, `${at}.exponential`, [name] as const);
+    return { sm: count(s.sm, `${at}.sm`), warps, named: s.exponential !== undefined };
   });
   const fitting = declared
     .filter((s) => s.sm <= sm && sm <= MEASURED_SM_MAX)
     .sort((a, b) => b.sm - a.sm);
-  return fitting.length === 0 ? {} : { schedule: { warps: fitting[0].warps } };
+  if (fitting.length === 0) return {};
+  const [{ warps, named }] = fitting;
+  return { schedule: { warps, ...(named && sm === 90 ? { exponential: 'sm_90' } : {}) } };
 }
 
 function arithmetic(value: unknown, sm: number): Arithmetic | null {

@@ -49,7 +49,7 @@ const FLASH_FLOOR = 1e-5;
 const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
 const arithmetic: Arithmetic = {
   ...{ operands: 'folded', fraction: 25, fusedProducts: 16, sumLanes: 8 },
-  schedule: { warps: [[8192, 4]] },
+  schedule: { warps: [[8192, 4]], exponential: 'sm_90' },
 };
 
 interface Made {

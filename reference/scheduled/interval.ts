@@ -2,11 +2,12 @@
  * Intervals of binary32 numbers through roundings: a rounding is monotone, so the ends of the
  * operands, rounded as the kernel rounds, are the ends of the result.
  *
- * Only ex2 leaves a choice: any binary32 within ex2Error of 2^x, exactly 1 at 0, 0 below -126. All
- * other steps are known, so an interval is one number wherever no exponential with a choice entered
- * it.
+ * Only ex2 may leave a choice: any binary32 within ex2Error of 2^x, exactly 1 at 0, 0 below -126.
+ * Where the unit that answers is known bit for bit (ex2-approx.ts) it leaves none. All other steps
+ * are known, so an interval is one number wherever no exponential with a choice entered it.
  */
 import { ex2Error } from '../arithmetic.js';
+import { ex2Approx } from '../ex2-approx.js';
 import { exp2, exp2Error } from '../exp.js';
 import { fmaF32 } from '../number-type.js';
 
@@ -53,8 +54,20 @@ export function ex2High(x: number): number {
   return x < -126 ? 0 : f32Below(exp2(x) * (1 + reach));
 }
 
-export function ex2(x: number): Interval {
-  return { low: ex2Low(x), high: ex2High(x) };
+/** What ex2 of a binary32 x <= 0 may be. */
+export interface Exponential {
+  readonly low: (x: number) => number;
+  readonly high: (x: number) => number;
+}
+
+/** Anything within ex2Error. */
+export const openExponential: Exponential = { low: ex2Low, high: ex2High };
+
+/** The unit of sm_90, bit for bit. */
+export const exactExponential: Exponential = { low: ex2Approx, high: ex2Approx };
+
+export function ex2(exponential: Exponential, x: number): Interval {
+  return { low: exponential.low(x), high: exponential.high(x) };
 }
 
 /** Lower end of RN(f y), f in [low, high] >= 0, y at its own lower end. */

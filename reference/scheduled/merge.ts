@@ -9,7 +9,15 @@
  */
 import { log2Error } from '../arithmetic.js';
 import { ln2, log2 } from '../exp.js';
-import { ex2, fmaHigh, fmaLow, type Interval, scaledHigh, scaledLow } from './interval.js';
+import {
+  type Exponential,
+  ex2,
+  fmaHigh,
+  fmaLow,
+  type Interval,
+  scaledHigh,
+  scaledLow,
+} from './interval.js';
 import { type Ends, emptyMax, type WarpSums } from './warp-sums.js';
 
 const { fround } = Math;
@@ -37,13 +45,17 @@ const emptyEnds = (length: number): Ends => ({
 });
 
 /** The warps of one split that took a part, in order. */
-export function mergeWarps(states: readonly WarpSums[], headSize: number): Partial {
+export function mergeWarps(
+  exponential: Exponential,
+  states: readonly WarpSums[],
+  headSize: number,
+): Partial {
   const max = largest(states);
   const o = emptyEnds(headSize);
   let low = 0;
   let high = 0;
   for (const state of states) {
-    const factor = ex2(fround(state.max - max));
+    const factor = ex2(exponential, fround(state.max - max));
     low = fround(low + fround(factor.low * laneSum(state.sum.low, 0)));
     high = fround(high + fround(factor.high * laneSum(state.sum.high, 0)));
     const size = headSize / state.top.low.length;
@@ -61,13 +73,17 @@ export function mergeWarps(states: readonly WarpSums[], headSize: number): Parti
 }
 
 /** Splits that took a part, in order. */
-export function mergeSplits(splits: readonly Partial[], headSize: number): Partial {
+export function mergeSplits(
+  exponential: Exponential,
+  splits: readonly Partial[],
+  headSize: number,
+): Partial {
   const max = largest(splits);
   const o = emptyEnds(headSize);
   let low = 0;
   let high = 0;
   for (const split of splits) {
-    const factor = ex2(fround(split.max - max));
+    const factor = ex2(exponential, fround(split.max - max));
     low = fmaLow(factor, split.sum.low, low);
     high = fmaHigh(factor, split.sum.high, high);
     for (let d = 0; d < headSize; d++) {

@@ -21,6 +21,8 @@ import { isPlain, recordTokens, type Scheme } from '../scheme.js';
 export interface RecordSchedule {
   /** [bytes of the codes of K of a part, at most; warps of a block], by ascending bytes */
   readonly warps: readonly (readonly [number, number])[];
+  /** Every exponential is ex2.approx.ftz.f32, by a unit known bit for bit (ex2-approx.ts). */
+  readonly exponential?: 'sm_90';
 }
 
 /** Tokens [first, end) of a request that a warp takes at once and that the query row sees. */

@@ -15,16 +15,18 @@ import { type DotModel, tensorDot } from '../mma.js';
 import { fmaF32 } from '../number-type.js';
 import { channelGroup, isPlain } from '../scheme.js';
 import { codeChain, codeOperand, power } from './code-chain.js';
+import type { Exponential } from './interval.js';
 import { alignmentsOf, rowChain } from './row-chain.js';
 import type { ScaledQuery } from './scaled-query.js';
 import { fieldWeight, wideChannel } from './schedule.js';
 
 const { fround } = Math;
 
-/** The tensor core with fp16 operands, and with operands of the problem's type. */
+/** The tensor core with fp16 operands, and with operands of the problem's type; ex2. */
 export interface Cores {
   readonly codes: DotModel;
   readonly rows: DotModel;
+  readonly exponential: Exponential;
 }
 
 function fieldWeights(bits: number, columns: number): Int32Array {

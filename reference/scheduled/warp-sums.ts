@@ -3,7 +3,7 @@
  * weights times V zeros, and of P' times codes or rows.
  *
  * After the scores of a part (M its maximum and of all before, decay 2^(old M - M)):
- *   p_t     = ex2(S_t - M), the first choice that is open
+ *   p_t     = ex2(S_t - M), the first choice that may be open
  *   sum     of lane g = t mod 8: RN(sum decay), then for tokens 16 i + g RN(sum + RN(p_t + p_t+8))
  *   zero    of a lane and channel group: RN(zero decay), then fma(p_t, z_t, zero) token by token
  *   top     = max(w_t, RN(top decay)), w_t = RN(p_t s_t)
@@ -19,9 +19,8 @@ import { channelGroup } from '../scheme.js';
 import { power, zeroExponent } from './code-chain.js';
 import { addCodes, type TokenWeights } from './code-sums.js';
 import {
+  type Exponential,
   ex2,
-  ex2High,
-  ex2Low,
   fmaHigh,
   fmaLow,
   type Interval,
@@ -85,17 +84,22 @@ function decayEnds({ low, high }: Ends, decay: Interval, first: number, end: num
 }
 
 /** Takes the scores of a part; p receives the weights, (tokens of the part). */
-function softmaxStep(state: WarpSums, scores: Float64Array, p: Ends): Interval {
+function softmaxStep(
+  exponential: Exponential,
+  state: WarpSums,
+  scores: Float64Array,
+  p: Ends,
+): Interval {
   const old = state.max;
   let max = old;
   for (let t = 0; t < scores.length; t++) if (scores[t] > max) max = scores[t];
   state.max = max;
-  const decay = ex2(fround(old - max));
+  const decay = ex2(exponential, fround(old - max));
   decayEnds(state.sum, decay, 0, lanes);
   for (let t = 0; t < scores.length; t++) {
     const x = fround(scores[t] - max);
-    p.low[t] = ex2Low(x);
-    p.high[t] = ex2High(x);
+    p.low[t] = exponential.low(x);
+    p.high[t] = exponential.high(x);
   }
   p.low.fill(0, scores.length);
   p.high.fill(0, scores.length);
@@ -274,7 +278,7 @@ export function addPart(
   scores: Float64Array,
   scratch: PartScratch,
 ): void {
-  const decay = softmaxStep(state, scores, scratch.p);
+  const decay = softmaxStep(cores.exponential, state, scores, scratch.p);
   if (part.first >= head.packed) {
     addRows(cores.rows, head, state, part, decay, scratch.p);
     return;
