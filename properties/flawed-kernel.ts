@@ -6,7 +6,7 @@
 import { plainRows } from '../reference/attention-rows.js';
 import { attendWith } from '../reference/attention-with.js';
 import { allRows, keyRows, readCache, valueRows } from '../reference/cache.js';
-import { elementFromF64, elementValues, f64FromF16 } from '../reference/format.js';
+import { elementValues, elementWords, f64FromF16 } from '../reference/format.js';
 import { recordBytes } from '../reference/pack.js';
 import { pageLookup } from '../reference/page-table.js';
 import { elementType } from '../reference/problem.js';
@@ -334,7 +334,7 @@ const ofBreadth: readonly PlantedFlaw[] = [
       const type = elementType(problem);
       const q = Float64Array.from(inputs.q, (word) => elementValues(type)[word]);
       const seen = attendWith(problem, options.softmaxScale, q, rows);
-      return { ...ran, output: Uint16Array.from(seen.output, (x) => elementFromF64(type, x)) };
+      return { ...ran, output: elementWords(type, seen.output) };
     },
     shows: (c) => isMany(c) && isLively(c) && hasWindow(c),
     share: 0.7,

@@ -8,9 +8,10 @@ import { judgementOf } from './judgement.js';
 import type { Kernel } from './kernel.js';
 import { materialize, noSource } from './materialize.js';
 import type { Property, Verdict } from './property.js';
+import { RecalledKernel } from './recalled-kernel.js';
 import type { DrawnRecipe } from './recipe.js';
 import { ReferenceKernel } from './reference-kernel.js';
-import { SPOILINGS, SpoiledKernel } from './spoiled-kernel.js';
+import { ChangedKernel, SPOILINGS, SpoiledKernel } from './spoiled-kernel.js';
 
 const SCALE = Math.fround(1 / Math.sqrt(128));
 
@@ -130,19 +131,25 @@ describe('the right kernel', () => {
   });
 
   it.each(names)('passes with nothing declared about its arithmetic: %s', (name) => {
+    // What is declared changes what is judged and no bit of a run.
+    const right = new RecalledKernel(new ReferenceKernel());
     for (const arithmetic of [null, { ...anyArithmetic, operands: 'dequantized' as const }]) {
-      for (const verdict of judge(new ReferenceKernel(arithmetic), CASES[name], properties)) {
+      const kernel = new ChangedKernel(right, 'ref:', (_c, _inputs, ran) => ran, { arithmetic });
+      for (const verdict of judge(kernel, CASES[name], properties)) {
         expect(verdict).not.toMatchObject({ kind: 'fail' });
       }
     }
   });
 });
 
+/** What the spoilings spoil: the same runs for all of them. */
+const unspoiled = new RecalledKernel(new ReferenceKernel());
+
 describe.each(Object.keys(SPOILINGS))('a kernel where %s', (spoiling) => {
   const { harmless } = SPOILINGS[spoiling];
 
   it.each(names.filter((name) => !harmless(CASES[name])))('is rejected: %s', (name) => {
-    const kernel = new SpoiledKernel(new ReferenceKernel(), spoiling);
+    const kernel = new SpoiledKernel(unspoiled, spoiling);
     const failed = judge(kernel, CASES[name], absolute).filter(({ kind }) => kind === 'fail');
     expect(failed.length).toBeGreaterThan(0);
     for (const verdict of failed) {
@@ -153,7 +160,7 @@ describe.each(Object.keys(SPOILINGS))('a kernel where %s', (spoiling) => {
   });
 
   it.each(names.filter((name) => harmless(CASES[name])))('is right after all: %s', (name) => {
-    const kernel = new SpoiledKernel(new ReferenceKernel(), spoiling);
+    const kernel = new SpoiledKernel(unspoiled, spoiling);
     const kinds = judge(kernel, CASES[name], absolute).map(({ kind }) => kind);
     expect(kinds).not.toContain('fail');
   });
@@ -167,7 +174,7 @@ describe('needle alone', () => {
     (spoiling) => {
       for (const name of names) {
         if (SPOILINGS[spoiling].harmless(CASES[name])) continue;
-        const kernel = new SpoiledKernel(new ReferenceKernel(), spoiling);
+        const kernel = new SpoiledKernel(unspoiled, spoiling);
         expect([name, judge(kernel, CASES[name], needle)[0].kind]).toEqual([name, 'fail']);
       }
     },

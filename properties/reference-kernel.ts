@@ -9,7 +9,7 @@
 import type { Arithmetic } from '../reference/arithmetic.js';
 import { attend } from '../reference/attention.js';
 import { dequantized, keyRows, readCache, referenceCache, valueRows } from '../reference/cache.js';
-import { elementFromF64 } from '../reference/format.js';
+import { elementWords } from '../reference/format.js';
 import { pageCount, usedPages } from '../reference/page-table.js';
 import { elementType, problemError, queryTokensMax } from '../reference/problem.js';
 import { bitdecoding, recordTokens, schemeError } from '../reference/scheme.js';
@@ -86,7 +86,7 @@ export class ReferenceKernel implements Kernel {
     return {
       kind: 'ran',
       ...{ cache, kResidual, vResidual },
-      output: Uint16Array.from(output, (x) => elementFromF64(type, x)),
+      output: elementWords(type, output),
       lse: Float32Array.from(lse),
       kValues: dequantized(problem, heads, keyRows),
       vValues: dequantized(problem, heads, valueRows),

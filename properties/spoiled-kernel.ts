@@ -7,7 +7,7 @@
 
 import { attend } from '../reference/attention.js';
 import { readCache } from '../reference/cache.js';
-import { elementFromF64 } from '../reference/format.js';
+import { elementWords } from '../reference/format.js';
 import { recordBytes } from '../reference/pack.js';
 import { elementType } from '../reference/problem.js';
 import { parameterCounts } from '../reference/quantize.js';
@@ -51,7 +51,7 @@ export function attendTampered(
   const { output, lse } = attend({ ...problem, tokens }, options.softmaxScale, inputs.q, heads);
   return {
     ...ran,
-    output: Uint16Array.from(output, (x) => elementFromF64(elementType(problem), x)),
+    output: elementWords(elementType(problem), output),
     lse: Float32Array.from(lse),
   };
 }

@@ -12,7 +12,7 @@
  * Rows are dequantised a block at a time, because a whole head in float64 takes 16 times the memory
  * of its codes.
  */
-import { type ElementType, elementFromF64, elementValues, f16Values, f64Array } from './format.js';
+import { type ElementType, elementValues, elementWords, f16Values, f64Array } from './format.js';
 import {
   packPlainRecord,
   packRecord,
@@ -336,9 +336,8 @@ export function dequantized(
     const [request, kvHead] = [Math.floor(index / kvHeads), index % kvHeads];
     for (let t = 0; t < head.tokens; t++) {
       const at = ((first[request] + t) * kvHeads + kvHead) * headSize;
-      for (let d = 0; d < headSize; d++) {
-        out[at + d] = elementFromF64(type, rows[t * headSize + d]);
-      }
+      const row = rows.subarray(t * headSize, (t + 1) * headSize);
+      elementWords(type, row, out.subarray(at, at + headSize));
     }
   });
   return out;

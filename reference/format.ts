@@ -2,10 +2,13 @@
  * Number formats: IEEE binary16 and bfloat16 to and from float64, and rounding to 11 significant
  * bits.
  *
- * f16FromF64 rounds a float64 once, to nearest even; going through binary32 would round twice. The
- * trick: adding 2^52 quanta to |x| leaves |x| / quantum, rounded to an integer, in the low word of
- * the sum, because there the float64 grid equals the quantum and 2^52 is an even number of them.
- * Overflow starts at 65520, halfway from the largest finite value 65504 to 65536.
+ * f16FromF64 rounds a float64 once, to nearest even; going through binary32 would round twice. Of a
+ * result that is normal, the exponent and the leading fraction bits are cut out of the float64's
+ * high word, and what was cut off decides whether one is added; a carry runs into the exponent, at
+ * the top to infinity, which is what overflow asks for: halfway from the largest finite value 65504
+ * to 65536 is a tie that goes up. Below that, adding 2^52 quanta to |x| leaves |x| / quantum,
+ * rounded to an integer, in the low word of the sum, because there the float64 grid equals the
+ * quantum and 2^52 is an even number of them.
  * NaN becomes 0x7FFF, the value that the GPU's own conversion gives; payloads are not kept.
  */
 const f64 = new Float64Array(1);
@@ -30,15 +33,21 @@ export function powerOfTwo(exponent: number): number {
 
 /** Bits of the binary16 nearest to x, ties to even. */
 export function f16FromF64(x: number): number {
-  const magnitude = Math.abs(x);
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  f64[0] = x;
+  const word = words[high];
+  const magnitude = word & 0x7fffffff;
+  const sign = (word >>> 16) & 0x8000;
+  // From 2^-14 to below 2^16, in float64's high word.
+  if (magnitude >= 0x3f100000 && magnitude < 0x40f00000) {
+    const bits = (magnitude >>> 10) - (1008 << 10);
+    const rest = magnitude & 0x3ff;
+    const isUp = rest > 0x200 || (rest === 0x200 && (words[low] !== 0 || (bits & 1) === 1));
+    return sign | (isUp ? bits + 1 : bits);
+  }
   if (Number.isNaN(x)) return 0x7fff;
-  if (magnitude >= 65520) return sign | 0x7c00;
-  // Below 2^-14 the quantum stays 2^-24.
-  const exponent = Math.max(exponentOf(magnitude), -14);
-  f64[0] = magnitude + powerOfTwo(exponent - 10 + 52);
-  // A normal significand counts 1024 to 2048 quanta; 2048 carries into the exponent field.
-  return sign | (((exponent + 14) << 10) + (words[low] & 0xfff));
+  if (magnitude >= 0x40f00000) return sign | 0x7c00;
+  f64[0] = Math.abs(x) + 2 ** (52 - 24);
+  return sign | (words[low] & 0xfff);
 }
 
 function decode(bits: number): number {
@@ -64,15 +73,21 @@ export type ElementType = 'fp16' | 'bf16';
 
 /** Bits of the bfloat16 nearest to x, ties to even; NaN becomes 0x7FFF, as for binary16. */
 export function bf16FromF64(x: number): number {
-  const magnitude = Math.abs(x);
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  f64[0] = x;
+  const word = words[high];
+  const magnitude = word & 0x7fffffff;
+  const sign = (word >>> 16) & 0x8000;
+  // From 2^-126 to below 2^128.
+  if (magnitude >= 0x38100000 && magnitude < 0x47f00000) {
+    const bits = (magnitude >>> 13) - (896 << 7);
+    const rest = magnitude & 0x1fff;
+    const isUp = rest > 0x1000 || (rest === 0x1000 && (words[low] !== 0 || (bits & 1) === 1));
+    return sign | (isUp ? bits + 1 : bits);
+  }
   if (Number.isNaN(x)) return 0x7fff;
-  // Halfway from the largest finite value, (2 - 2^-7) 2^127, to 2^128.
-  if (magnitude >= (2 - 2 ** -8) * 2 ** 127) return sign | 0x7f80;
-  // Below 2^-126 the quantum stays 2^-133. A normal significand counts 128 to 256 quanta.
-  const exponent = Math.max(exponentOf(magnitude), -126);
-  f64[0] = magnitude + powerOfTwo(exponent - 7 + 52);
-  return sign | (((exponent + 126) << 7) + (words[low] & 0xfff));
+  if (magnitude >= 0x47f00000) return sign | 0x7f80;
+  f64[0] = Math.abs(x) + 2 ** (52 - 133);
+  return sign | (words[low] & 0xfff);
 }
 
 const f32 = new Float32Array(1);
@@ -92,6 +107,17 @@ export function elementValues(type: ElementType): Float64Array {
 /** The word of a type nearest to x. */
 export function elementFromF64(type: ElementType, x: number): number {
   return type === 'bf16' ? bf16FromF64(x) : f16FromF64(x);
+}
+
+/** Words of a type nearest to x, into `out` or a new array of the same length. */
+export function elementWords(
+  type: ElementType,
+  x: Float64Array,
+  out = new Uint16Array(x.length),
+): Uint16Array {
+  const toWord = type === 'bf16' ? bf16FromF64 : f16FromF64;
+  for (let i = 0; i < x.length; i++) out[i] = toWord(x[i]);
+  return out;
 }
 
 /** x rounded once to a value of a type. */

@@ -49,68 +49,53 @@ export function recordBytes(scheme: Scheme, headSize: number): number {
 }
 
 interface Places {
-  /** byte of the code of (row, column), (rows, columns) */
+  /** byte of the code of each element of (tokens, headSize) */
   readonly byte: Uint32Array;
-  /** its lowest bit in that byte, (rows, columns) */
+  /** its lowest bit in that byte */
   readonly shift: Uint8Array;
 }
 
-function makePlaces(bits: number, rows: number, columns: number): Places {
-  const byte = new Uint32Array(rows * columns);
-  const shift = new Uint8Array(rows * columns);
+/** By element of (tokens, headSize); rows and columns of the matrix as in the header. */
+function makePlaces(bits: number, headSize: number, tensor: 'k' | 'v'): Places {
+  const count = recordTokens * headSize;
+  const [byte, shift] = [new Uint32Array(count), new Uint8Array(count)];
+  const columns = tensor === 'k' ? headSize : recordTokens;
   const words = ((columns / 16) * bits) / 4;
   const unit = Math.min(4, words);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const step = column >> 4;
-      const lane = (row & 7) * 4 + ((column & 7) >> 1);
-      const aRow = (row >> 3) & 1; // a & 1
-      const aColumn = (column >> 3) & 1; // a >> 1
-      let bit = aRow * 8 + (column & 1) * 16;
-      let word = step;
-      if (bits === 8) word = 2 * step + aColumn;
-      else if (bits === 4) bit += aColumn * 4;
-      else {
-        word = step >> 1;
-        bit += (step & 1) * 4 + aColumn * 2;
-      }
-      const run = (row >> 4) * (words / unit) + Math.floor(word / unit);
-      const index = (run * 32 + lane) * unit + (word % unit);
-      byte[row * columns + column] = index * 4 + (bit >> 3);
-      shift[row * columns + column] = bit & 7;
+  for (let element = 0; element < count; element++) {
+    const [token, channel] = [Math.floor(element / headSize), element % headSize];
+    const [row, column] = tensor === 'k' ? [token, channel] : [channel, token];
+    const step = column >> 4;
+    const lane = (row & 7) * 4 + ((column & 7) >> 1);
+    const aRow = (row >> 3) & 1; // a & 1
+    const aColumn = (column >> 3) & 1; // a >> 1
+    let bit = aRow * 8 + (column & 1) * 16;
+    let word = step;
+    if (bits === 8) word = 2 * step + aColumn;
+    else if (bits === 4) bit += aColumn * 4;
+    else {
+      word = step >> 1;
+      bit += (step & 1) * 4 + aColumn * 2;
     }
+    const run = (row >> 4) * (words / unit) + Math.floor(word / unit);
+    const index = (run * 32 + lane) * unit + (word % unit);
+    byte[element] = index * 4 + (bit >> 3);
+    shift[element] = bit & 7;
   }
   return { byte, shift };
 }
 
 const placesMade = new Map<string, Places>();
 
-/** Places of the codes of one tensor, by (row, column) of its matrix; made once for each shape. */
+/** Places of the codes of one tensor; made once for each shape. */
 function placesOf(bits: number, headSize: number, tensor: 'k' | 'v'): Places {
   const name = `${bits} ${headSize} ${tensor}`;
   let places = placesMade.get(name);
   if (places === undefined) {
-    const [rows, columns] = tensor === 'k' ? [recordTokens, headSize] : [headSize, recordTokens];
-    places = makePlaces(bits, rows, columns);
+    places = makePlaces(bits, headSize, tensor);
     placesMade.set(name, places);
   }
   return places;
-}
-
-/**
- * Calls visit(element of (tokens, headSize), place) for every code of a tensor's stage.
- */
-function eachCode(
-  headSize: number,
-  tensor: 'k' | 'v',
-  visit: (element: number, place: number) => void,
-): void {
-  for (let token = 0; token < recordTokens; token++) {
-    for (let channel = 0; channel < headSize; channel++) {
-      const place = tensor === 'k' ? token * headSize + channel : channel * recordTokens + token;
-      visit(token * headSize + channel, place);
-    }
-  }
 }
 
 /**
@@ -152,9 +137,7 @@ function packStage(
 ): void {
   const { byte, shift } = placesOf(scheme.bits, headSize, tensor);
   const mask = 2 ** scheme.bits - 1;
-  eachCode(headSize, tensor, (element, place) => {
-    stage[byte[place]] |= (codes[element] & mask) << shift[place];
-  });
+  for (let i = 0; i < byte.length; i++) stage[byte[i]] |= (codes[i] & mask) << shift[i];
   const params = stage.subarray((recordTokens * headSize * scheme.bits) / 8);
   eachParameter(scheme, headSize, tensor, (scaleByte, zeroByte, index) => {
     params[scaleByte] = scales[index] & 255;
@@ -186,9 +169,7 @@ function unpackStage(
   const { byte, shift } = placesOf(scheme.bits, headSize, tensor);
   const mask = 2 ** scheme.bits - 1;
   const codes = new Uint8Array(recordTokens * headSize);
-  eachCode(headSize, tensor, (element, place) => {
-    codes[element] = (stage[byte[place]] >>> shift[place]) & mask;
-  });
+  for (let i = 0; i < codes.length; i++) codes[i] = (stage[byte[i]] >>> shift[i]) & mask;
   const params = stage.subarray((recordTokens * headSize * scheme.bits) / 8);
   const scales = new Uint16Array(parameterCounts(scheme, recordTokens, headSize)[tensor]);
   const zeros = new Uint16Array(scales.length);
@@ -222,10 +203,15 @@ export function unpackRecord(
 /** A record of format "fp16". k, v: words, (128, headSize). */
 export function packPlainRecord(k: Uint16Array, v: Uint16Array): Uint8Array {
   const record = new Uint8Array(2 * (k.length + v.length));
-  [...k, ...v].forEach((word, i) => {
-    record[2 * i] = word & 255;
-    record[2 * i + 1] = word >> 8;
-  });
+  for (const [words, from] of [
+    [k, 0],
+    [v, 2 * k.length],
+  ] as const) {
+    for (let i = 0; i < words.length; i++) {
+      record[from + 2 * i] = words[i] & 255;
+      record[from + 2 * i + 1] = words[i] >> 8;
+    }
+  }
   return record;
 }
 
@@ -236,8 +222,7 @@ export function unpackPlainRecord(
   record: Uint8Array,
 ): { k: Uint16Array; v: Uint16Array } {
   requireRecord(scheme, headSize, record);
-  const words = Uint16Array.from({ length: record.length / 2 }, (_, i) => {
-    return record[2 * i] | (record[2 * i + 1] << 8);
-  });
+  const words = new Uint16Array(record.length / 2);
+  for (let i = 0; i < words.length; i++) words[i] = record[2 * i] | (record[2 * i + 1] << 8);
   return { k: words.subarray(0, words.length / 2), v: words.subarray(words.length / 2) };
 }

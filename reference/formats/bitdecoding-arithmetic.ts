@@ -11,7 +11,7 @@
  * K, tokens of V), those with index 8 hi + 2 c + lo: c is the lane's number in its quad. The
  * functions below write that decomposition as i, hi, c, lo.
  */
-import { elementFromF64, f16Round } from '../format.js';
+import { elementWords, f16Round } from '../format.js';
 import { quantizeV } from '../quantize.js';
 import { bitdecoding, type Scheme } from '../scheme.js';
 import type { FormatDefinition, GroupResult, HeadTensor, Place } from './format-spec.js';
@@ -31,7 +31,7 @@ function quantizeGroup(t: HeadTensor, x: Float64Array, codes: Uint8Array): Group
   const [bits, group] = [t.bits as Scheme['bits'], t.group as Scheme['group']];
   const scheme: Scheme = { format: 'bitdecoding', kAxis: 'token', bits, group };
   const type = t.input === 'bf16' ? 'bf16' : 'fp16';
-  const words = Uint16Array.from(x, (value) => elementFromF64(type, value));
+  const words = elementWords(type, x);
   const quantized = quantizeV(scheme, words, 1, x.length, type);
   codes.set(quantized.codes);
   return { scale: quantized.scales[0], zero: quantized.zeros[0] };
