@@ -43,6 +43,10 @@ const scaled: readonly (readonly [RegExp, string])[] = [
   [/\$\{\{ matrix\.shard \}\}/g, '1'],
   [/\$\{\{ github\.sha \}\}/, '"$GITHUB_SHA"'],
   [/redis:\/\/queue:6379/, `redis://127.0.0.1:${redisPort}`],
+  // Scaled down, the long study is the short one: it goes on from what that has stored.
+  [/study perplexity (?=--windows)/, '$&--resume '],
+  // Of one window two processes would both compute the prefix.
+  [/study perplexity /, '$&--scored 48 --workers 1 '],
   [/study perplexity\b(?!.*--axes)/, 'study perplexity --axes channel --groups 128 --bits 4/4'],
   [/--bits 4\/4,2\/2/, '--bits 4/4'],
   [/--windows \d+|--quick/, '--windows 1'],

@@ -33,7 +33,7 @@ async function campaignOf(
     findings: join(path, 'findings'),
     baseline: null,
     properties: ['exact-codes'],
-    caseDeadlineMs: 3_000,
+    caseDeadlineMs: 60_000,
     shrinkMs: 4_000,
     replayCommand: (file, uri) => `replay ${file} ${uri}`,
     interrupt: new AbortController().signal,

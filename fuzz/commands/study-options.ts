@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { headCommit, packageRoot } from '../campaign/package-root.js';
 import { SafetensorsFile } from '../campaign/safetensors.js';
-import { PROTOCOL } from '../studies/scored-windows.js';
+import { PROTOCOL, type Protocol } from '../studies/scored-windows.js';
 import { parseCount, UsageError } from './arguments.js';
 
 /** "a,b" as values of a list, in the order given and without repeats. */
@@ -37,14 +37,24 @@ export function bitPairs(
   });
 }
 
+/** That of the recorded loss, or with fewer scored tokens in a window. */
+export function protocolFrom(scored: string | undefined): Protocol {
+  if (scored === undefined) return PROTOCOL;
+  return { ...PROTOCOL, scoredTokens: parseCount('--scored', scored, PROTOCOL.scoredTokens) };
+}
+
 /** At most as many as the evaluation tokens beside the weights are enough for. */
-export function windowsFrom(text: string | undefined, otherwise: number, folder: string): number {
+export function windowsFrom(
+  text: string | undefined,
+  otherwise: number,
+  folder: string,
+  { prefixTokens, scoredTokens }: Protocol,
+): number {
   const path = join(folder, 'kv-q-eval.safetensors');
   const opened = SafetensorsFile.open(path);
   if (opened.kind === 'error') throw new UsageError(`--model: ${opened.message}`);
   const tokens = opened.file.tensors.get('eval_tokens')?.elements ?? 0;
   opened.file.close();
-  const { prefixTokens, scoredTokens } = PROTOCOL;
   const most = Math.floor((tokens - 1) / (prefixTokens + scoredTokens));
   return text === undefined ? otherwise : parseCount('--windows', text, most);
 }

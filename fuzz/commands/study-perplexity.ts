@@ -5,11 +5,17 @@ import { perplexityLines } from '../report/study.js';
 import { print, tell } from '../report/writer.js';
 import { AXES, BIT_PAIRS, configGrid, EQUAL_PAIRS, GROUPS } from '../studies/cache-config.js';
 import { PERPLEXITY_SCHEMA, perplexityTable, perplexityTasks } from '../studies/perplexity.js';
-import { PROTOCOL } from '../studies/scored-windows.js';
 import { statistics } from '../studies/statistics.js';
 import { reportPath, seedFrom } from './arguments.js';
 import { drawFigures } from './study-figures.js';
-import { bitPairs, listOf, modelFolder, ownCommit, windowsFrom } from './study-options.js';
+import {
+  bitPairs,
+  listOf,
+  modelFolder,
+  ownCommit,
+  protocolFrom,
+  windowsFrom,
+} from './study-options.js';
 import { openRecords, runStudy, type StudyFlags, writeResult } from './study-run.js';
 
 export interface PerplexityFlags extends StudyFlags {
@@ -17,6 +23,7 @@ export interface PerplexityFlags extends StudyFlags {
   groups?: string;
   bits?: string;
   windows?: string;
+  scored?: string;
   model?: string;
   free: boolean;
 }
@@ -35,12 +42,14 @@ export async function studyPerplexity(flags: PerplexityFlags, version: string): 
   const seed = seedFrom(flags.seed);
   const commit = ownCommit(version);
   const model = modelFolder(flags.model);
-  const windows = windowsFrom(flags.windows, flags.quick ? QUICK_WINDOWS : WINDOWS, model);
+  const protocol = protocolFrom(flags.scored);
+  const otherwise = flags.quick ? QUICK_WINDOWS : WINDOWS;
+  const windows = windowsFrom(flags.windows, otherwise, model, protocol);
   const { kernel } = flags;
   print(`seed ${seed}`);
   const states = flags.free ? ('free' as const) : ('pinned' as const);
-  const identity = { study: 'perplexity', kernel, commit, model, states, ...PROTOCOL };
-  const setup = { study: 'perplexity' as const, kernel, model, protocol: PROTOCOL, states };
+  const identity = { study: 'perplexity', kernel, commit, model, states, ...protocol };
+  const setup = { study: 'perplexity' as const, kernel, model, protocol, states };
   const tasks = perplexityTasks(configs, windows);
   const ran = await runStudy(VERB, flags, openRecords(flags, identity), setup, tasks);
   if (ran.kind === 'ended') return ran.exitCode;
@@ -50,7 +59,7 @@ export async function studyPerplexity(flags: PerplexityFlags, version: string): 
   const code = writeResult(VERB, flags, {
     ...{ schema: PERPLEXITY_SCHEMA, seed, kernel, device: ran.device, commit },
     elapsedMs: Date.now() - startedAt,
-    protocol: { model: 'code-lm', ...PROTOCOL, states, windows, tokens: table.tokens },
+    protocol: { model: 'code-lm', ...protocol, states, windows, tokens: table.tokens },
     ...{ base: table.base, rows: table.rows, unsupported: table.unsupported },
   });
   if (code !== 0) return code;

@@ -71,7 +71,8 @@ function perplexityVerb(study: Command, { settle, version }: VerbContext): void 
     .option('--axes <list>', 'axes of K: channel,token')
     .option('--groups <list>', 'elements that share a scale: 128,64,32')
     .option('--bits <list>', 'widths of K and V, such as 8/8,4/2')
-    .option('--windows <n>', 'windows of 512 scored tokens (default 8, with --quick 2)')
+    .option('--windows <n>', 'windows of scored tokens (default 8, with --quick 2)')
+    .option('--scored <n>', 'scored tokens of a window: fewer for a slow kernel (default: 512)')
     .option(
       '--free',
       "a kernel's cache holds the K and V of its own pass, not the reference's",
