@@ -118,6 +118,7 @@ describe('no regression', () => {
         "extremes 0373a4ec78361da7 aec5a07e0079c14c 0031e2e935d9d963",
         "patchwork 06c0e1c8df82fa3b 5d1070ed39c6fd5f 002fa64ac1940f26",
         "non-finite 1d6f0d1d6ef9ae46 9c9d720806f054e9 ac06b80ba0fcc1d6",
+        "non-finite-groups 1d6f0d1d6ef9ae46 55c9dd3a9bfbca09 7ac0d27ec874264e",
       ]
     `);
   });

@@ -10,7 +10,7 @@ import { elementType, queryTokenCount } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import type { Case } from './case.js';
 import type { Capabilities } from './kernel.js';
-import { DISTRIBUTIONS } from './recipe.js';
+import { DISTRIBUTIONS, isNonFinite } from './recipe.js';
 
 /** Length classes, shortest first; a record is packed, the rest of a request stays in fp16. */
 export const LENGTH_CLASSES = [
@@ -133,7 +133,7 @@ export function allCoverageCells(capabilities: Capabilities, space: CellSpace): 
   });
   const ratios = RATIO_CLASSES.filter((_, i) => RATIO_FIRST[i] <= capabilities.headsPerKvMax);
   const distributions: string[] = DISTRIBUTIONS.filter(
-    (name) => name !== 'non-finite' || space.nonFinite,
+    (name) => !isNonFinite(name) || space.nonFinite,
   );
   if (space.codeLm) distributions.push('code-lm');
   const cells: string[] = [];

@@ -135,6 +135,27 @@ function anyExponent(key: Key, channel: number): number {
 
 const NON_FINITE = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
 
+/**
+ * Lines are cut into runs of 32, 64, 128 or 256 elements. Few runs hold nothing but NaN, nothing but
+ * one infinity, or infinities of both signs; the others are normal. Where lines run along the axis
+ * of the groups, and in a quarter of the heads across it. Half of the heads have so few of them
+ * that most tokens see none.
+ */
+function nonFiniteGroups(drawing: Drawing, row: Row, x: Float64Array): void {
+  const key = rowKey(drawing.key, row);
+  const head = derive(derive(derive(drawing.key, row.request), row.head), 0x72756e73);
+  const kind = word(head, 0);
+  const others = kind & 1 ? 511 : 15;
+  const alongTokens = drawing.groupsAlongTokens !== ((kind & 6) === 0);
+  fill(x, (channel) => {
+    const line = derive(head, alongTokens ? channel : row.position);
+    const run = BLOCK << (word(line, 0) & 3);
+    const w = word(line, 1 + Math.floor((alongTokens ? row.position : channel) / run));
+    if ((w & others) !== 0) return normal(key, channel);
+    return NON_FINITE[(w >>> 10) & 3] ?? NON_FINITE[1 + (word(key, channel) & 1)];
+  });
+}
+
 export const FILL: Readonly<Record<Distribution, FillRow>> = {
   /** Exactly 0, whatever scale and offset: groups without range, uniform weights. */
   zero: (_d, _r, x) => x.fill(0),
@@ -251,4 +272,6 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
       return (w & 1023) === 0 ? NON_FINITE[(w >>> 10) % 3] : normal(key, channel);
     });
   },
+  /** Whole groups and whole rows of NaN or infinities: ranges of infinity less infinity. */
+  'non-finite-groups': nonFiniteGroups,
 };

@@ -13,6 +13,7 @@ import { elementType } from '../reference/problem.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Kernel, Ran } from './kernel.js';
 import { pageTable } from './pages.js';
+import { isNonFinite } from './recipe.js';
 import { rowOf, rowPlaces } from './rows.js';
 import { attendTampered, ChangedKernel, type Spoil } from './spoiled-kernel.js';
 
@@ -32,7 +33,7 @@ const NAN = 0x7fff; // of either type
 
 const hasTokens = ({ problem }: Case) => problem.tokens.some((n) => n > 0);
 const holdsNoNan = ({ tensors }: Case) =>
-  [tensors.q, tensors.k, tensors.v].every(({ distribution }) => distribution !== 'non-finite');
+  [tensors.q, tensors.k, tensors.v].every(({ distribution }) => !isNonFinite(distribution));
 const isPinned = ({ options }: Case) => options.splits !== 0;
 const isMany = ({ problem }: Case) => (problem.queryTokens ?? 1) > 1;
 const isLively = ({ tensors }: Case) =>

@@ -4,7 +4,7 @@ import { f64FromF16 } from '../reference/format.js';
 import { quantizeK, quantizeV } from '../reference/quantize.js';
 import { CASE_SCHEMA, type Case, type TensorName } from './case.js';
 import { materialize, noSource, type SourceTensor, type TensorSource } from './materialize.js';
-import { DISTRIBUTIONS, type Distribution, encodeF16, type Recipe } from './recipe.js';
+import { DISTRIBUTIONS, type Distribution, encodeF16, isNonFinite, type Recipe } from './recipe.js';
 
 const HEAD_SIZE = 128;
 
@@ -40,7 +40,7 @@ describe('every distribution', () => {
     expect(inputsOf(c)).toEqual(first);
   });
 
-  it.each(DISTRIBUTIONS.filter((name) => name !== 'non-finite'))(
+  it.each(DISTRIBUTIONS.filter((name) => !isNonFinite(name)))(
     '%s is finite at both ends of scale and offset',
     (distribution) => {
       for (const scale of [-24, 15]) {
@@ -139,6 +139,32 @@ describe('the tensors of a case', () => {
     expect(all.includes(Number.POSITIVE_INFINITY)).toBe(true);
     expect(all.includes(Number.NEGATIVE_INFINITY)).toBe(true);
     expect(all.filter(Number.isFinite).length / all.length).toBeGreaterThan(0.99);
+  });
+
+  it('non-finite-groups holds runs of every kind, whole groups of them, beside ordinary ones', () => {
+    const c = caseOf(draw('non-finite-groups'), { tokens: [2048], kvHeads: 8, queryHeads: 8 });
+    const { k, v } = inputsOf(c);
+    const kinds = (x: Uint16Array, at: (group: number, i: number) => number, groups: number) => {
+      const found = new Map<string, number>();
+      for (let g = 0; g < groups; g++) {
+        const group = Array.from({ length: 32 }, (_, i) => f64FromF16(x[at(g, i)]));
+        const same = new Set(group.map((y) => (Number.isFinite(y) ? 'finite' : String(y))));
+        const kind = [...same].sort().join(' ');
+        found.set(kind, (found.get(kind) ?? 0) + 1);
+      }
+      return found;
+    };
+    const rowSize = 8 * HEAD_SIZE;
+    const groups = (2048 / 32) * rowSize;
+    const alongTokens = (g: number, i: number) =>
+      (32 * Math.floor(g / rowSize) + i) * rowSize + (g % rowSize);
+    const alongChannels = (g: number, i: number) => 32 * g + i;
+    for (const found of [kinds(k, alongTokens, groups), kinds(v, alongChannels, groups)]) {
+      for (const kind of ['-Infinity', 'Infinity', 'NaN', '-Infinity Infinity']) {
+        expect(found.get(kind), kind).toBeGreaterThan(20);
+      }
+      expect(found.get('finite')).toBeGreaterThan(groups / 2);
+    }
   });
 
   it('literal gives its own values back', () => {

@@ -34,9 +34,15 @@ export const DISTRIBUTIONS = [
   'extremes',
   'patchwork',
   'non-finite',
+  'non-finite-groups',
 ] as const;
 
 export type Distribution = (typeof DISTRIBUTIONS)[number];
+
+/** Whether a recipe of this name may hold NaN and infinities. */
+export function isNonFinite(name: Recipe['distribution']): boolean {
+  return name === 'non-finite' || name === 'non-finite-groups';
+}
 
 export interface DrawnRecipe {
   readonly distribution: Distribution;

@@ -2,6 +2,7 @@
 // (conform-cases.ts), each in a worker process with a deadline.
 
 import type { Case } from '../../properties/case.js';
+import { isNonFinite } from '../../properties/recipe.js';
 import type { Lane } from '../campaign/lane.js';
 import { type CaseOutcome, outcomeOf } from '../campaign/outcome.js';
 import { conformCases } from './conform-cases.js';
@@ -56,7 +57,7 @@ export async function conform(
     }
     ran += 1;
     // NaN and infinities are policy: that case is judged by what it does, not by what it computes.
-    const finite = c.tensors.q.distribution !== 'non-finite';
+    const finite = !isNonFinite(c.tensors.q.distribution);
     count(outcome, c, finite, broken, judged);
     if (outcome.verdicts.some(({ property, verdict }) => isRunFailure(property, verdict.kind))) {
       runFailures += 1;

@@ -10,6 +10,7 @@ import type { Case } from '../../properties/case.js';
 import { judgementOf } from '../../properties/judgement.js';
 import type { Capabilities, Kernel } from '../../properties/kernel.js';
 import { materialize, noSource } from '../../properties/materialize.js';
+import { DISTRIBUTIONS } from '../../properties/recipe.js';
 import { NATIVE_REFERENCE, nativeAgreement } from '../campaign/native-agreement.js';
 import { packageRoot } from '../campaign/package-root.js';
 import { planCases, sweepArbitrary } from '../campaign/plan.js';
@@ -162,6 +163,27 @@ describe('the native reference', () => {
       const verdicts = all.map((one) => ({ case: one.case, verdict: agreement(one) }));
       expect(verdicts.filter(({ verdict }) => verdict.kind !== 'pass')).toEqual([]);
       for (const { batch } of all) expect(batch).toMatchObject({ kind: 'done' });
+    },
+    DEADLINE_MS,
+  );
+
+  it(
+    'draws every distribution to the bit, in both types',
+    async () => {
+      for (const distribution of DISTRIBUTIONS) {
+        for (const type of ['fp16', 'bf16'] as const) {
+          const drawn = { ...recipe, distribution, offset: 1 };
+          const problem = { tokens: [150, 3], queryHeads: 4, kvHeads: 4, headSize: 64, type };
+          const tensors = { q: drawn, k: drawn, v: drawn };
+          const change = { ...plain, problem, tensors, options: { softmaxScale: 0.125, splits: 1 } };
+          const [one] = await judged(pathOf('libkvproof_sim.so'), 90, [0], change);
+          const made = materialize(one.case, noSource);
+          if (made.kind === 'error') throw new Error(made.message);
+          for (const name of ['q', 'k', 'v'] as const) {
+            expect(one.results[name], `${distribution} ${type} ${name}`).toEqual(made.inputs[name]);
+          }
+        }
+      }
     },
     DEADLINE_MS,
   );

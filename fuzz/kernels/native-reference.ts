@@ -63,7 +63,7 @@ const NATIVE: readonly (Distribution | 'code-lm' | 'literal')[] = [
   ...(['repeated-token', 'uniform', 'normal', 'grid', 'ties', 'subnormal'] as const),
   ...(['near-overflow', 'heavy-tail', 'all-exponents', 'signed-zero'] as const),
   ...(['outlier-channels', 'sink', 'needle', 'huge-token', 'outlier-group'] as const),
-  ...(['extremes', 'patchwork', 'non-finite'] as const),
+  ...(['extremes', 'patchwork', 'non-finite', 'uneven-ties', 'non-finite-groups'] as const),
 ];
 
 const isDrawn = (recipe: Recipe): boolean => NATIVE.includes(recipe.distribution);

@@ -68,6 +68,13 @@ TWIN_FN double levels(const Element& e, uint32_t last, double unit) {
   return below(row_key(e), e.channel, uint64_t{last} + 1) * unit;
 }
 
+TWIN_FN double uneven_ties(const Element& e) {
+  constexpr uint32_t exact_max = 2048, uneven = 0x756e6576;
+  const uint32_t last = 2 * e.code_max, steps = (exact_max / last + 1) / 2;
+  const uint32_t step = 2 * below(head_key(e), uneven, steps > 1 ? steps : 1) + 1;
+  return levels(e, last, step / 2.0);
+}
+
 TWIN_FN bool is_chosen(const Element& e, uint32_t name) {
   const Key place = derive(derive(e.key, e.request), name + e.head);
   return ((word(place, 0) * e.tokens) >> 32) == e.position;
@@ -131,6 +138,26 @@ TWIN_FN double non_finite(const Element& e) {
   return kind == 0 ? quiet_nan() : kind == 1 ? infinity() : -infinity();
 }
 
+TWIN_FN double non_finite_group(const Element& e) {
+  const Key head = derive(derive(derive(e.key, e.request), e.head), 0x72756e73);
+  const uint32_t kind = word(head, 0), others = kind & 1 ? 511 : 15;
+  const bool along_tokens = e.along_tokens != ((kind & 6) == 0);
+  const Key line = derive(head, along_tokens ? e.channel : e.position);
+  const uint32_t run = generator_block << (word(line, 0) & 3);
+  const uint32_t w = word(line, 1 + (along_tokens ? e.position : e.channel) / run);
+  if ((w & others) != 0) return normal(row_key(e), e.channel);
+  switch ((w >> 10) & 3) {
+    case 0:
+      return quiet_nan();
+    case 1:
+      return infinity();
+    case 2:
+      return -infinity();
+    default:
+      return word(row_key(e), e.channel) & 1 ? -infinity() : infinity();
+  }
+}
+
 // x in units, by the number of the distribution in fuzz/kernels/native-reference.ts.
 TWIN_FN double drawn(uint32_t distribution, const Element& e) {
   const Key key = row_key(e);
@@ -186,6 +213,10 @@ TWIN_FN double drawn(uint32_t distribution, const Element& e) {
       return patchwork(e);
     case 23:
       return non_finite(e);
+    case 24:
+      return uneven_ties(e);
+    case 25:
+      return non_finite_group(e);
     default:
       return 0;
   }

@@ -10,6 +10,7 @@ import {
   CODE_LM_TOKENS,
   DISTRIBUTIONS,
   type Distribution,
+  isNonFinite,
   OFFSET_MAX,
   type Recipe,
   SCALE_MAX,
@@ -61,6 +62,7 @@ const WEIGHTS: Readonly<Record<Name, number>> = {
   'outlier-group': 3,
   extremes: 2,
   'non-finite': 2,
+  'non-finite-groups': 2,
   'code-lm': 5,
 };
 
@@ -95,8 +97,7 @@ const OFFSET_WEIGHTS = [6, 2, 2];
 
 export function recipeArbitrary(space: RecipeSpace): fc.Arbitrary<Recipe> {
   const allowed = NAMES.map((name, place) => ({ name, place })).filter(
-    ({ name }) =>
-      (name !== 'code-lm' || space.codeLm) && (name !== 'non-finite' || space.nonFinite),
+    ({ name }) => (name !== 'code-lm' || space.codeLm) && (!isNonFinite(name) || space.nonFinite),
   );
   const places = allowed.map(({ place }) => place);
   const thin = space.thin ?? wholeSwarm;
