@@ -56,11 +56,13 @@ async function withAddon<T>(
   });
   const call = <V>(name: string, ...args: unknown[]) =>
     new Promise<V>((resolve, reject) => {
+      const ended = (_: unknown, signal: unknown) => reject(new Error(`ended by ${signal}`));
       child.once('message', ({ value, error }: { value?: V; error?: string }) => {
+        child.off('exit', ended);
         if (error === undefined) resolve(value as V);
         else reject(new Error(error));
       });
-      child.once('exit', (_, signal) => reject(new Error(`ended by ${signal}`)));
+      child.once('exit', ended);
       child.send({ id: 0, name, args });
     });
   const late = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS);
@@ -88,12 +90,12 @@ interface Judged {
   readonly results: NativeResults;
 }
 
-/** Judges cases at these places of a plan; with `read`, each by itself and with its results. */
+/** Judges cases at these places of a plan, in each of these ways, each by itself. */
 async function judged(
   library: string,
   sm: number,
   places: readonly number[],
-  change: Partial<Case> = {},
+  changes: readonly Partial<Case>[] = [{}],
 ): Promise<Judged[]> {
   const twin = pathOf('libkvproof_twin_host.so');
   return withAddon(async (call) => {
@@ -107,8 +109,10 @@ async function judged(
       ...{ stored: [], realCache: false, capabilities, arbitrary, seed: 11, generated: 1e6 },
     });
     const found: Judged[] = [];
-    for (const place of places) {
-      const c = { ...plan.at(place).case, ...change };
+    const changed = places.flatMap((place) => {
+      return changes.map((change) => ({ ...plan.at(place).case, ...change }));
+    });
+    for (const c of changed) {
       if (unjudgedCase(c) !== null) continue;
       const request = judgeRequest(capabilities, [c]);
       const batch = await call<NativeBatch>('twin', opened.handle, twin, request);
@@ -168,20 +172,25 @@ describe('the native reference', () => {
   );
 
   it(
-    'draws every distribution to the bit, in both types',
+    'draws every distribution to the bit',
     async () => {
-      for (const distribution of DISTRIBUTIONS) {
-        for (const type of ['fp16', 'bf16'] as const) {
-          const drawn = { ...recipe, distribution, offset: 1 };
-          const problem = { tokens: [150, 3], queryHeads: 4, kvHeads: 4, headSize: 64, type };
-          const tensors = { q: drawn, k: drawn, v: drawn };
-          const change = { ...plain, problem, tensors, options: { softmaxScale: 0.125, splits: 1 } };
-          const [one] = await judged(pathOf('libkvproof_sim.so'), 90, [0], change);
-          const made = materialize(one.case, noSource);
-          if (made.kind === 'error') throw new Error(made.message);
-          for (const name of ['q', 'k', 'v'] as const) {
-            expect(one.results[name], `${distribution} ${type} ${name}`).toEqual(made.inputs[name]);
-          }
+      const changes = DISTRIBUTIONS.map((distribution, i) => {
+        const drawn = { ...recipe, distribution, offset: 1 };
+        const type = i % 2 === 0 ? 'fp16' : 'bf16';
+        const problem = { tokens: [70, 3], queryHeads: 8, kvHeads: 8, headSize: 64, type } as const;
+        const tensors = { q: drawn, k: drawn, v: drawn };
+        return { ...plain, problem, tensors, options: { softmaxScale: 0.125, splits: 1 } };
+      });
+      const all = await judged(pathOf('libkvproof_sim.so'), 90, [0], changes);
+      expect(all.length).toBe(changes.length);
+      for (const { case: c, results } of all) {
+        const made = materialize(c, noSource);
+        if (made.kind === 'error') throw new Error(made.message);
+        for (const name of ['q', 'k', 'v'] as const) {
+          const { distribution } = c.tensors[name];
+          expect(results[name], `${distribution} ${c.problem.type} ${name}`).toEqual(
+            made.inputs[name],
+          );
         }
       }
     },
@@ -202,7 +211,7 @@ describe('the native reference', () => {
   ])(
     'counts what %s does',
     async (flaw, counts) => {
-      const [one] = await judged(flawed(flaw), 90, [0], plain);
+      const [one] = await judged(flawed(flaw), 90, [0], [plain]);
       if (one.batch.kind !== 'done') throw new Error(one.batch.message);
       const [verdict] = one.batch.verdicts;
       const { kind, text, elements, values, definedBytes, ratio, ...found } = verdict;
@@ -223,7 +232,7 @@ describe('the native reference', () => {
   );
 
   it('is told apart from the reference by a wrong bound', async () => {
-    const [one] = await judged(pathOf('libkvproof_sim.so'), 90, [0], plain);
+    const [one] = await judged(pathOf('libkvproof_sim.so'), 90, [0], [plain]);
     const { bound } = one.results;
     const changed = { ...one.results, bound: bound.map((x) => x * (1 + 1e-6)) };
     const verdict = agreement({ ...one, results: changed });
