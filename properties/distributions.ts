@@ -136,10 +136,10 @@ function anyExponent(key: Key, channel: number): number {
 const NON_FINITE = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
 
 /**
- * Lines are cut into runs of 32, 64, 128 or 256 elements. Few runs hold nothing but NaN, nothing but
- * one infinity, or infinities of both signs; the others are normal. Where lines run along the axis
- * of the groups, and in a quarter of the heads across it. Half of the heads have so few of them
- * that most tokens see none.
+ * Lines are cut into runs of 32, 64, 128 or 256 elements. Few runs hold nothing but NaN, nothing
+ * but one infinity, or infinities of both signs; the others are normal. Lines go along the axis of
+ * the groups, and in a quarter of the heads across it. Half of the heads have so few such runs that
+ * most groups of tokens have none.
  */
 function nonFiniteGroups(drawing: Drawing, row: Row, x: Float64Array): void {
   const key = rowKey(drawing.key, row);

@@ -141,7 +141,7 @@ describe('the tensors of a case', () => {
     expect(all.filter(Number.isFinite).length / all.length).toBeGreaterThan(0.99);
   });
 
-  it('non-finite-groups holds runs of every kind, whole groups of them, beside ordinary ones', () => {
+  it('non-finite-groups holds groups of NaN and of infinities beside ordinary ones', () => {
     const c = caseOf(draw('non-finite-groups'), { tokens: [2048], kvHeads: 8, queryHeads: 8 });
     const { k, v } = inputsOf(c);
     const kinds = (x: Uint16Array, at: (group: number, i: number) => number, groups: number) => {
