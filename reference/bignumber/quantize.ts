@@ -96,6 +96,16 @@ const llamaQ80: BigQuantizer = (big, x) => {
   return { codes: x.map(code), scale: f16.round(d), zero: Number.NaN };
 };
 
+const onnxGqa: BigQuantizer = (big, x, bits) => {
+  const f32 = stepsIn(big, binary32);
+  const top = 2 ** (bits - 1) - 1;
+  const scale = f32.divide(Math.max(...x.map(Math.abs)), top);
+  const inverse = f32.divide(1, scale);
+  const code = (value: number) => wholeNumber(big, f32.multiply(value, inverse), 6);
+  const stored = (value: number) => clamp(code(value), -top - 1, top) + (bits === 4 ? 8 : 0);
+  return { codes: x.map(stored), scale, zero: Number.NaN };
+};
+
 /** By the name of a FormatSpec. */
 export const bigQuantizers: Readonly<Record<string, BigQuantizer>> = {
   record128: bitdecoding,
@@ -109,4 +119,5 @@ export const bigQuantizers: Readonly<Record<string, BigQuantizer>> = {
   'vllm-int8_per_token_head': vllmInt8,
   'llama-q4_0': llamaQ40,
   'llama-q8_0': llamaQ80,
+  'onnx-gqa-per-channel': onnxGqa,
 };

@@ -10,6 +10,7 @@ import { kivi } from './kivi.js';
 import { llamaQ40 } from './llama-q4-0.js';
 import { llamaQ80 } from './llama-q8-0.js';
 import { nvfp4 } from './nvfp4.js';
+import { onnxGqa } from './onnx-gqa.js';
 import { qserveZint4 } from './qserve-zint4.js';
 import { record128, record128KToken } from './record128.js';
 import { turbomindU4, turbomindU8 } from './turbomind.js';
@@ -36,6 +37,7 @@ export const formats: readonly FormatSpec[] = [
   vllmInt8,
   llamaQ40,
   llamaQ80,
+  onnxGqa,
   fp8E4m3PerTensor,
   fp8E5m2PerTensor,
   fp8E4m3PerHead,
