@@ -16,10 +16,9 @@ function unwritten(judgement: Judgement, first: Ran, second: Ran): Verdict | nul
   const others = definedRegions(c, second);
   for (const [i, { buffer, offset, bytes }] of definedRegions(c, first).entries()) {
     const other = others[i].bytes;
-    const at = bytes.findIndex(
-      (byte, place) => byte === FIRST_POISON && other[place] === SECOND_POISON,
-    );
-    if (at === -1) continue;
+    let at = 0;
+    while (at < bytes.length && !(bytes[at] === FIRST_POISON && other[at] === SECOND_POISON)) at++;
+    if (at === bytes.length) continue;
     return {
       kind: 'fail',
       signature: `redzone/unwritten-${buffer}`,
@@ -32,8 +31,9 @@ function unwritten(judgement: Judgement, first: Ran, second: Ran): Verdict | nul
 /** A byte written in a page that no request owns, or null. */
 function strayWrite(judgement: Judgement, ran: Ran, poison: number): Verdict | null {
   for (const { offset, bytes } of spareRegions(judgement.case, ran)) {
-    const at = bytes.findIndex((byte) => byte !== poison);
-    if (at === -1) continue;
+    let at = 0;
+    while (at < bytes.length && bytes[at] === poison) at++;
+    if (at === bytes.length) continue;
     const found = `found ${bytes[at]} at byte ${offset + at}, in a page of no request`;
     return {
       kind: 'fail',

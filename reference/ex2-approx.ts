@@ -89,16 +89,17 @@ const c1 = Float64Array.from(coefficients, ([, c]) => c);
 const c2 = Float64Array.from(coefficients, ([, , c]) => c);
 
 /** S(x) of a 17-bit x, (2^15): by x >> 2, since the two lowest bits reach no partial product. */
-const squares = Float64Array.from({ length: 2 ** (segmentBits - 2) }, (_, high) => {
+const squares = new Float64Array(2 ** (segmentBits - 2));
+for (let high = 0; high < squares.length; high++) {
   const x = 4 * high;
   let sum = 0;
   for (let j = segmentBits - 1; 2 * j >= 19; j--) {
     if (((x >> j) & 1) === 0) continue;
     // Bit j: its own square, and twice its products with the bits below.
-    sum += ((x & (2 ** j - 1)) >> (18 - j)) + 2 ** (2 * j - 19);
+    sum += ((x & ((1 << j) - 1)) >> (18 - j)) + (1 << (2 * j - 19));
   }
-  return sum;
-});
+  squares[high] = sum;
+}
 
 /** ex2 of F 2^-23, in [1, 2), F < 2^23. */
 export function ex2Fraction(fraction: number): number {

@@ -50,19 +50,26 @@ export function f16FromF64(x: number): number {
   return sign | (words[low] & 0xfff);
 }
 
-function decode(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  if (exponent === 0) return sign * fraction * powerOfTwo(-24);
-  return sign * (1024 + fraction) * powerOfTwo(exponent - 25);
+function makeF16Values(): Float64Array {
+  const values = new Float64Array(65536);
+  for (let exponent = 0; exponent < 31; exponent++) {
+    const quantum = powerOfTwo(Math.max(exponent, 1) - 25);
+    const hidden = exponent === 0 ? 0 : 1024;
+    for (let fraction = 0; fraction < 1024; fraction++) {
+      const bits = (exponent << 10) | fraction;
+      values[bits] = (hidden + fraction) * quantum;
+      values[bits | 0x8000] = -values[bits];
+    }
+  }
+  for (const sign of [0, 0x8000]) {
+    values.fill(Number.NaN, sign + 0x7c00, sign + 0x8000);
+    values[sign + 0x7c00] = sign === 0 ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+  }
+  return values;
 }
 
 /** The value of every binary16, (65536), indexed by its bits. */
-export const f16Values: Float64Array = Float64Array.from({ length: 65536 }, (_, bits) =>
-  decode(bits),
-);
+export const f16Values: Float64Array = makeF16Values();
 
 export function f64FromF16(bits: number): number {
   return f16Values[bits];
@@ -90,14 +97,14 @@ export function bf16FromF64(x: number): number {
   return sign | (words[low] & 0xfff);
 }
 
-const f32 = new Float32Array(1);
-const f32Bits = new Uint32Array(f32.buffer);
+function makeBf16Values(): Float64Array {
+  const bits = new Uint32Array(65536);
+  for (let word = 0; word < bits.length; word++) bits[word] = word << 16;
+  return new Float64Array(new Float32Array(bits.buffer));
+}
 
 /** The value of every bfloat16, (65536), indexed by its bits: the upper half of a binary32. */
-export const bf16Values: Float64Array = Float64Array.from({ length: 65536 }, (_, bits) => {
-  f32Bits[0] = bits << 16;
-  return f32[0];
-});
+export const bf16Values: Float64Array = makeBf16Values();
 
 /** The value of every word of a type, (65536). */
 export function elementValues(type: ElementType): Float64Array {

@@ -51,13 +51,15 @@ interface Fields {
 
 function decodeFields(f: Fields, bits: number): number {
   const sign = (bits >>> (f.exponentBits + f.fractionBits)) & 1 ? -1 : 1;
-  const exponent = (bits >>> f.fractionBits) & (2 ** f.exponentBits - 1);
-  const fraction = bits & (2 ** f.fractionBits - 1);
-  const largest = exponent === 2 ** f.exponentBits - 1;
+  const exponentMax = (1 << f.exponentBits) - 1;
+  const hidden = 1 << f.fractionBits;
+  const exponent = (bits >>> f.fractionBits) & exponentMax;
+  const fraction = bits & (hidden - 1);
+  const largest = exponent === exponentMax;
   if (f.special === 'ieee' && largest) return fraction ? Number.NaN : sign * Infinity;
-  if (f.special === 'nan' && largest && fraction === 2 ** f.fractionBits - 1) return Number.NaN;
+  if (f.special === 'nan' && largest && fraction === hidden - 1) return Number.NaN;
   const quantum = powerOfTwo(Math.max(exponent, 1) - f.bias - f.fractionBits);
-  return sign * (fraction + (exponent === 0 ? 0 : 2 ** f.fractionBits)) * quantum;
+  return sign * (fraction + (exponent === 0 ? 0 : hidden)) * quantum;
 }
 
 /** x rounded to a whole number, ties to even; exact for |x| < 2^51. */
@@ -77,11 +79,16 @@ export function roundHalfAway(x: number): number {
 function smallType(f: Fields): NumberType {
   const width = 1 + f.exponentBits + f.fractionBits;
   const signBit = 2 ** (width - 1);
-  const values = Float64Array.from({ length: 2 ** width }, (_, bits) => decodeFields(f, bits));
+  // Made when it is first asked for: every process that starts loads this file.
+  let values: Float64Array | null = null;
+  const decode = (bits: number): number => {
+    values ??= Float64Array.from({ length: 2 ** width }, (_, i) => decodeFields(f, i));
+    return values[bits];
+  };
   // Magnitudes rise with their bits, so the last finite one is the largest.
   let maxBits = signBit - 1;
-  while (!Number.isFinite(values[maxBits])) maxBits--;
-  const max = values[maxBits];
+  while (!Number.isFinite(decodeFields(f, maxBits))) maxBits--;
+  const max = decodeFields(f, maxBits);
   const nan = f.special === 'none' ? maxBits : signBit - 1;
   /** where magnitudes stop to round to `max`: half a quantum above it (max is odd or even alike) */
   const lastQuantum = powerOfTwo(exponentOf(max) - f.fractionBits);
@@ -111,10 +118,10 @@ function smallType(f: Fields): NumberType {
     name: f.name,
     bits: width,
     max,
-    decode: (bits) => values[bits],
+    decode,
     encode,
     saturate,
-    round: (x) => values[encode(x)],
+    round: (x) => decode(encode(x)),
   };
 }
 
