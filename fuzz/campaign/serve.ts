@@ -7,8 +7,8 @@
 
 import { Worker } from 'node:worker_threads';
 import type { Case } from '../../properties/case.js';
+import { properties } from '../../properties/catalogue.js';
 import { laws } from '../../properties/conformance.js';
-import { properties } from '../../properties/index.js';
 import type { Kernel } from '../../properties/kernel.js';
 import { materialize, type TensorSource } from '../../properties/materialize.js';
 import { type OutputError, outputErrorOf } from '../../properties/output-error.js';
