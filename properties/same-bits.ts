@@ -22,7 +22,12 @@ export function sameBits(
   let elements = 0;
   for (const [i, { buffer, offset, bytes }] of definedRegions(c, first).entries()) {
     if (!included(buffer)) continue;
-    const other = others[i].bytes;
+    const place = others[i];
+    if (place?.buffer !== buffer || place.offset !== offset) {
+      const message = `${buffer}: not there ${what}, required as in the first`;
+      return { kind: 'fail', signature: `${property}/${buffer}`, message };
+    }
+    const other = place.bytes;
     const at = firstDifference(bytes, other);
     if (at !== -1) {
       const found = `${other[at]} ${what} at byte ${offset + at}`;

@@ -184,7 +184,7 @@ export class NativeKernel implements Kernel {
     const result = this.addon.run(this.handle, problem, nativeInputs(c, inputs), {
       poison,
       ownStream,
-      dequantize: this.capabilities.dequantize === true && !ownStream,
+      dequantize: this.capabilities.dequantize === true,
       ...(schedule === undefined ? {} : { schedule }),
     });
     if (result.kind === 'ran') {

@@ -279,10 +279,10 @@ Answer make_cache(const Library& library, const Problem& problem, const kvp_buff
 // Long beside a launch: what runs on another stream, or does not wait, has read poison by then.
 constexpr uint32_t kLateMs = 20;
 
-// Cache and output on a stream of their own, waited for at the end alone, while k and v arrive late
-// for quantize and q for decode.
+// Cache, output and dequantised values on a stream of their own, waited for at the end alone, while
+// k and v arrive late for quantize and q for decode.
 Answer run_on_stream(const Library& library, const Problem& problem, const kvp_buffers& pointers,
-                     RunBuffers* buffers) {
+                     bool dequantizes, RunBuffers* buffers) {
   if (library.streams() == nullptr) return Answer{KVP_UNSUPPORTED, "the library has no streams"};
   if (problem.steps() > 0) return Answer{KVP_UNSUPPORTED, "append: not on a stream of its own"};
   const kvp_problem view = problem.view();
@@ -300,6 +300,9 @@ Answer run_on_stream(const Library& library, const Problem& problem, const kvp_b
   if (answer.ok()) answer = launch("quantize", library.table().quantize, view, pointers, stream);
   if (answer.ok()) answer = buffers->q.arrive_later(streams, stream, kLateMs);
   if (answer.ok()) answer = launch("decode", library.table().decode, view, pointers, stream);
+  if (answer.ok() && dequantizes) {
+    answer = launch("dequantize", library.table().dequantize, view, pointers, stream);
+  }
   // Also after a failure: what is on its way needs its memory.
   const Answer waited = synchronize(library, "decode", stream);
   return answer.ok() ? waited : answer;
@@ -323,7 +326,13 @@ Answer run_stages(const Library& library, const Problem& problem, const Inputs& 
   if (!answer.ok()) return answer;
   buffers->cache.forbid(spare_pages(problem, sizes, inputs.page_table));
   const kvp_buffers pointers = buffers->view();
-  if (options.own_stream) return run_on_stream(library, problem, pointers, buffers);
+  if (options.dequantize && library.table().dequantize == nullptr) {
+    return Answer{KVP_UNSUPPORTED, "dequantize: null in the kernel table"};
+  }
+  outcome->dequantized = options.dequantize;
+  if (options.own_stream) {
+    return run_on_stream(library, problem, pointers, options.dequantize, buffers);
+  }
   answer = make_cache(library, problem, pointers, buffers, outcome);
   const double started = seconds_now(library);
   for (uint32_t i = 0; answer.ok() && (i == 0 || i < options.decodes); i++) {
@@ -332,10 +341,6 @@ Answer run_stages(const Library& library, const Problem& problem, const Inputs& 
   outcome->decode_seconds = seconds_now(library) - started;
   outcome->timed = options.decodes > 0;
   if (!answer.ok() || !options.dequantize) return answer;
-  if (library.table().dequantize == nullptr) {
-    return Answer{KVP_UNSUPPORTED, "dequantize: null in the kernel table"};
-  }
-  outcome->dequantized = true;
   return run_stage(library, "dequantize", library.table().dequantize, view, pointers);
 }
 
