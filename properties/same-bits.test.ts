@@ -37,7 +37,7 @@ describe('two runs of one case', () => {
     expect(compare(ran(), ran()).kind).toBe('pass');
   });
 
-  it('differ where one has a buffer that the other lacks, and other buffers are not taken for it', () => {
+  it('differ where one has a buffer that the other lacks, and none is taken for another', () => {
     expect(compare(ran(values), ran())).toMatchObject({
       kind: 'fail',
       signature: 'again/k-values',

@@ -184,9 +184,11 @@ export class ExecProcess {
         at += writeSync(this.toChild, bytes, at, bytes.length - at);
         turn = 0;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'EPIPE') throw this.death();
-        if (!isBusy(error)) throw error;
-        this.refuseUnasked('before the question was complete');
+        const closed = (error as NodeJS.ErrnoException).code === 'EPIPE';
+        if (!closed && !isBusy(error)) throw error;
+        // What it wrote says more than that it has ended since.
+        this.refuseUnasked(at === 0 ? 'before it was asked' : 'before the question was complete');
+        if (closed) throw this.death();
         if (performance.now() > until) return false;
         sleep(SLEEP_MS[Math.min(turn, SLEEP_MS.length - 1)]);
       }

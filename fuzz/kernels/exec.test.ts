@@ -109,23 +109,23 @@ describe.skipIf(!hasNumpy)('a kernel in a process', () => {
   });
 
   it.each([
-    ['aborts', 'SIGABRT', ''],
-    ['exits', 'exit-3', 'leaving'],
-    ['twice', 'protocol', 'behind its answer'],
-    ['other-id', 'protocol', 'it answered message'],
-    ['size-lie', 'protocol', 'needs 16 bytes, 8 came'],
+    ['aborts', 'SIGABRT', /^/],
+    ['exits', 'exit-3', /leaving/],
+    // The second answer is there before the next question, or is taken for the answer to it.
+    ['twice', 'protocol', /it wrote "KVP1|it answered message 1, 2 was asked/],
+    ['other-id', 'protocol', /it answered message/],
+    ['size-lie', 'protocol', /needs 16 bytes, 8 came/],
   ])('that %s dies of %s', (fault, how, detail) => {
     const kernel = opened(fault);
     try {
       kernel.run(c, inputs, { poison: 255 });
-      // A second answer may come after the first was taken; then the next question meets it.
       kernel.supports(c);
       expect.unreachable();
     } catch (error) {
       expect(error).toBeInstanceOf(ProcessDeath);
       const death = error as ProcessDeath;
       expect(death.how).toBe(how);
-      expect(death.detail).toContain(detail.replace('behind its answer', 'it wrote "KVP1'));
+      expect(death.detail).toMatch(detail);
     }
   });
 });
