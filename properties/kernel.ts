@@ -54,7 +54,10 @@ export interface Capabilities {
   readonly tokensMultiple?: number;
   /** false: the kernel gives no lse, and it is not judged. */
   readonly lse?: boolean;
-  /** true: where two codes are equally near, the kernel may store either. */
+  /**
+   * true: where two codes are equally near, the kernel may store either, within a few roundings of
+   * binary32; likewise two scales, in formats that say what they round.
+   */
   readonly eitherTie?: boolean;
   /**
    * true: the kernel attends over the values as the format's own dequantiser rounds them; else over

@@ -40,6 +40,18 @@ function sameNumber(a: number, b: number): boolean {
   return a === b || (Number.isNaN(a) && Number.isNaN(b));
 }
 
+/** Whether a few roundings in binary32 may be between two numbers. */
+function near(a: number, b: number): boolean {
+  return Math.abs(a - b) <= NUDGE * Math.abs(b);
+}
+
+/** A scale that is the other of the two numbers around what is rounded to it. */
+function isOtherTie(spec: FormatSpec, unrounded: number, found: number, required: number): boolean {
+  const { round } = numberTypes[spec.scaleType];
+  const moved = [1 - NUDGE, 1 + NUDGE].map((factor) => round(unrounded * factor));
+  return found !== required && moved.includes(found);
+}
+
 /** Codes of a group whose scale is 0 say nothing: all of them mean the zero. */
 function hasMeaning(spec: FormatSpec, t: HeadTensor, { scales }: Codes, element: number): boolean {
   const [token, channel] = [Math.floor(element / t.headSize), element % t.headSize];
@@ -49,15 +61,24 @@ function hasMeaning(spec: FormatSpec, t: HeadTensor, { scales }: Codes, element:
 
 /**
  * The first of some elements whose code is not the spec's for its value or for its value moved by
- * some ulps of binary32, or -1. Only formats that quantise f32 have such values.
+ * some ulps of binary32, or -1: where the format says what it rounds, that number is moved. Else
+ * only formats that quantise f32 have such values.
  */
 function firstUntied(
   spec: FormatSpec,
   t: HeadTensor,
   x: Float64Array,
   found: Codes,
+  required: Codes,
   differing: readonly number[],
 ): number {
+  const unrounded = spec.unrounded(t, x);
+  if (unrounded !== null) {
+    const between = (i: number) => (found.codes[i] + required.codes[i]) / 2;
+    const isTie = (i: number) =>
+      Math.abs(found.codes[i] - required.codes[i]) === 1 && near(unrounded.codes[i], between(i));
+    return differing.find((i) => !isTie(i)) ?? -1;
+  }
   if (!spec.inputs.includes('f32')) return differing[0];
   const moved = [1 - NUDGE, 1 + NUDGE].map((factor) => {
     const other = x.slice();
@@ -80,9 +101,12 @@ function compareCodes(
     const type = kind === 'scales' ? spec.scaleType : spec.zeroType;
     if (type === null) continue;
     const { decode } = numberTypes[type];
-    const at = required[kind].findIndex(
-      (bits, i) => !sameNumber(decode(bits), decode(found[kind][i])),
-    );
+    const rounded = eitherTie && kind === 'scales' ? spec.unrounded(t, x)?.scales : undefined;
+    const at = required[kind].findIndex((bits, i) => {
+      const [r, f] = [decode(bits), decode(found[kind][i])];
+      if (sameNumber(r, f)) return false;
+      return rounded === undefined || !isOtherTie(spec, rounded[i], f, r);
+    });
     if (at === -1) continue;
     const [f, r] = [found[kind][at], required[kind][at]].map((bits) => decode(bits));
     return fail(`${t.tensor}-${kind}`, `cache (${place}) ${t.tensor}-${kind}[${at}]`, f, r);
@@ -91,7 +115,7 @@ function compareCodes(
     (i) => required.codes[i] !== found.codes[i] && hasMeaning(spec, t, required, i),
   );
   if (differing.length === 0) return null;
-  const at = eitherTie ? firstUntied(spec, t, x, found, differing) : differing[0];
+  const at = eitherTie ? firstUntied(spec, t, x, found, required, differing) : differing[0];
   if (at === -1) return null;
   const where = `cache (${place}) ${t.tensor}-codes[${at}], of the value ${x[at]}`;
   return fail(`${t.tensor}-codes`, where, found.codes[at], required.codes[at]);

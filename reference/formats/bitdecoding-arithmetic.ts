@@ -15,6 +15,7 @@ import { elementWords, f16Round } from '../format.js';
 import { quantizeV } from '../quantize.js';
 import { bitdecoding, type Scheme } from '../scheme.js';
 import type { FormatDefinition, GroupResult, HeadTensor, Place } from './format-spec.js';
+import { extremes } from './rounding.js';
 
 /** Tokens that one block of the packing kernel takes. */
 export function blockTokens(bits: number): number {
@@ -37,6 +38,19 @@ function quantizeGroup(t: HeadTensor, x: Float64Array, codes: Uint8Array): Group
   return { scale: quantized.scales[0], zero: quantized.zeros[0] };
 }
 
+/**
+ * The same steps without the last roundings. BitDecoding is compiled with fast-math: its two
+ * divisions may be 3 ulps off, so that codes and scales beside a rounding boundary can be either.
+ */
+function unroundedGroup(t: HeadTensor, x: Float64Array, codes: Float64Array): number {
+  const { fround } = Math;
+  const { min, max } = extremes(x);
+  const range = fround(max - min);
+  const inverse = range > 0 ? fround((2 ** t.bits - 1) / range) : 0;
+  for (let i = 0; i < x.length; i++) codes[i] = fround(fround(x[i] - min) * inverse);
+  return inverse === 0 ? 0 : fround(1 / inverse);
+}
+
 /** Fields of the statement that both formats have. */
 export const bitdecodingArithmetic = {
   steps: bitdecoding.steps,
@@ -57,6 +71,7 @@ export const bitdecodingArithmetic = {
   dequantized: 'one fp16 fma of code, scale and zero: RN16(code * scale + zero)',
   residual: 'none on main: lengths are multiples of the block',
   quantizeGroup,
+  unroundedGroup,
   // code * scale + zero is exact in float64 (cache.ts), so one rounding is left.
   dequantizeCode: (_t: HeadTensor, code: number, scale: number, zero: number) =>
     f16Round(code * scale + zero),
@@ -86,7 +101,7 @@ export function fieldPlace(bits: number, word: number, field: number): Place {
  * bits: a word has 8 fields and a row 16 words; field j is channel 16 j + p. That is our choice:
  * the kernel (main) reads fields 4 to 7 of 2-bit V from the registers of the next 16 tokens, and
  * two of its four warps, which hold channels 16 to 31 of every 32, do not store at all, so no map
- * describes its bytes.
+ * describes its bytes (seen on a GPU: fields 0 to 3 are the other channels, nothing is in 4 to 7).
  */
 export function rowPlace(t: HeadTensor, token: number, channel: number): Place {
   const words = (t.headSize * t.bits) / 16;

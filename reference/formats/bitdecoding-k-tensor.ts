@@ -56,8 +56,8 @@ export const bitdecodingKTensor: FormatSpec = defineFormat({
   ...bitdecodingBlocks,
   format: 'bitdecoding-k-tensor',
   verified:
-    'layout derived from the source and from its dequantiser; the original is compiled in no ' +
-    'release and was not run; 2-bit K has no original',
+    'vectors of the original on a GPU: corpus/vectors/formats/bitdecoding.json, from its kernel, ' +
+    'which no release dispatches to; 2-bit K has no original',
   axis: {
     k: 'group consecutive channels of one token',
     v: 'group consecutive channels of one token',

@@ -16,6 +16,7 @@ import {
   type HeadTensor,
   type Packed,
   type Place,
+  type Unrounded,
 } from './format-spec.js';
 
 /** Values above this are refused as a number of tokens or channels: 32-bit indices of kernels. */
@@ -102,6 +103,22 @@ function quantize(f: FormatDefinition, t: HeadTensor, x: Float64Array): Codes {
     if (f.zeroType) zeros[index] = zero;
   });
   return { codes, scales, zeros };
+}
+
+function unrounded(f: FormatDefinition, t: HeadTensor, x: Float64Array): Unrounded | null {
+  if (f.unroundedGroup === undefined) return null;
+  requireLength('x', x.length, t.tokens * t.headSize);
+  const axis = f.axisOf[t.tensor];
+  const length = groupLength(axis, t);
+  const codes = new Float64Array(x.length);
+  const scales = new Float64Array(groupCount(axis, t));
+  const [group, own] = [new Float64Array(length), new Float64Array(length)];
+  eachGroup(axis, t, (first, stride, index) => {
+    for (let i = 0; i < length; i++) group[i] = x[first + i * stride];
+    scales[index] = f.unroundedGroup?.(t, group, own) ?? Number.NaN;
+    for (let i = 0; i < length; i++) codes[first + i * stride] = own[i];
+  });
+  return { codes, scales };
 }
 
 function requireCodes(f: FormatDefinition, t: HeadTensor, c: Codes): void {
@@ -218,6 +235,7 @@ export function defineFormat(f: FormatDefinition): FormatSpec {
     ...f,
     error,
     quantize: (t, x) => quantize(f, check(t), x),
+    unrounded: (t, x) => unrounded(f, check(t), x),
     pack: (t, codes) => pack(f, check(t), codes),
     unpack: (t, packed) => unpack(f, check(t), packed),
     dequantize: (t, codes) => dequantize(f, check(t), codes, f.dequantizeCode),

@@ -72,6 +72,14 @@ export interface GroupResult {
   readonly zero: number;
 }
 
+/** The numbers that a quantiser rounds. */
+export interface Unrounded {
+  /** to the code of each element, before the clamp */
+  readonly codes: Float64Array;
+  /** to the scale of each group, in the order of Codes.scales */
+  readonly scales: Float64Array;
+}
+
 /** The statement of a format for a reader. */
 export interface FormatStatement extends Omit<FormatText, 'groups'> {
   readonly groups: readonly (number | 'all')[];
@@ -97,6 +105,8 @@ export interface FormatDefinition extends FormatStatement {
   shapeError?(t: HeadTensor): string | null;
   /** x: one group in the order of its axis. Writes its codes and returns its parameters. */
   quantizeGroup(t: HeadTensor, x: Float64Array, codes: Uint8Array): GroupResult;
+  /** of one group, if originals divide approximately: what is rounded to codes, to the scale */
+  unroundedGroup?(t: HeadTensor, x: Float64Array, codes: Float64Array): number;
   /** one code with the values of its parameters, rounded as the original does; zero is 0 without */
   dequantizeCode(t: HeadTensor, code: number, scale: number, zero: number): number;
   /** the same without rounding, or with float64's where the true value has more than 53 bits */
@@ -115,6 +125,8 @@ export interface FormatSpec extends FormatDefinition {
   error(t: HeadTensor): string | null;
   /** x (tokens, headSize), each a value of t.input */
   quantize(t: HeadTensor, x: Float64Array): Codes;
+  /** as quantize, without the last roundings; null where the definition does not say them */
+  unrounded(t: HeadTensor, x: Float64Array): Unrounded | null;
   pack(t: HeadTensor, codes: Codes): Packed;
   unpack(t: HeadTensor, packed: Packed): Codes;
   /** (tokens, headSize) */

@@ -20,8 +20,8 @@ export function fp8Definition(type: NumberType, format: string, owner: string): 
     format,
     source: 'vLLM csrc/quantization (scaled_convert), FlashInfer, FlashAttention-3 hopper/',
     verified:
-      `codec against ml_dtypes on a CPU: corpus/vectors/formats/numbers.json; ` +
-      'the CUDA conversion and PyTorch were not run',
+      'codec against ml_dtypes on a CPU and PyTorch on a GPU: numbers.json and fp8-torch.json of ' +
+      "corpus/vectors/formats; vLLM's conversion was not run",
     bits: [8],
     groups: ['all'],
     headSizes: [],

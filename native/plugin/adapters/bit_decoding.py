@@ -137,6 +137,6 @@ FORMATS = [{"format": "bitdecoding-" + MODE, "kAxis": ["channel" if CHANNEL else
 PRECISION = {"operands": "f16", "scores": "f32", "weights": "f16", "rescaleTokens": 16}
 kvproof.serve("BitDecoding %s%s %s" % ("e2e " if RESIDUAL else "", MODE, sys.argv[1:]),
               kvproof.capabilities(FORMATS, precision=PRECISION, lse=False, tokensMultiple=MULTIPLE,
-                                   blockTokens=BLOCK, roundedValues=True, tokens_max=4096,
+                                   blockTokens=BLOCK, roundedValues=True, eitherTie=True, tokens_max=4096,
                                    tiles=[8, 16, 128, 256]),
               run, device=kvproof.torch_device())

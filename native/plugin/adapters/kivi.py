@@ -7,7 +7,7 @@
     cuda    triton_quantize_and_pack_along_last_dim and cuda_bmm_fA_qB_outer, as models/llama_kivi.py
             calls them; needs a GPU and the package kivi_gemv
     triton  the same with triton_bmm_fA_qB_outer, which has no query heads that share a KV head: the
-            codes are repeated for them
+            codes are repeated for them; its groups are multiples of 64
 
 The last tokens % 128 of a request stay in fp16, as a residual of 128. Scores are kept in fp16 and
 scaled afterwards, weights are fp16, as in the models of the repository.
@@ -118,8 +118,8 @@ def run(problem, q, k, v):
     return answer
 
 
-FORMATS = [{"format": "kivi", "kAxis": ["channel"], "bits": [4, 2], "groups": [32, 64, 128],
-            "headSizes": [128]}]
+FORMATS = [{"format": "kivi", "kAxis": ["channel"], "bits": [4, 2],
+            "groups": [64, 128] if PATH == "triton" else [32, 64, 128], "headSizes": [128]}]
 PRECISION = {"operands": "f16", "scores": "f16", "weights": "f16", "rescaleTokens": 8192}
 kvproof.serve("KIVI " + PATH,
               kvproof.capabilities(FORMATS, precision=PRECISION, lse=False, blockTokens=BLOCK,

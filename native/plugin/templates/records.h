@@ -119,6 +119,7 @@ inline kvp_status supports(const kvp_problem* p, char* err, size_t size) {
       p->k_head_stride || p->v_head_stride) {
     return unless("strided rows are not supported");
   }
+  if (p->splits > 1) return unless("splits: requests are attended to in one part");
   if (p->query_heads > 64 * p->kv_heads) return unless("query_heads: at most 64 on a KV head");
   for (uint32_t r = 0; r < p->requests; ++r) {
     if (p->tokens[r] > 65536) return unless("tokens: at most 65536");

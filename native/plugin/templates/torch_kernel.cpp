@@ -11,7 +11,9 @@ constexpr int64_t kBlock = 32;  // channels that share a scale
 std::vector<torch::Tensor> quantize(const torch::Tensor& x) {
   const auto blocks = x.to(torch::kFloat).reshape({x.size(0), x.size(1) / kBlock, kBlock});
   const auto magnitude = torch::where(torch::isnan(blocks), 0.0f, blocks.abs());
-  const auto scale = std::get<0>(magnitude.max(2)) / 127.0f;
+  // A tensor, since PyTorch divides by a number on a GPU as it multiplies with its reciprocal.
+  const auto top = torch::full({1}, 127.0f, blocks.options());
+  const auto scale = std::get<0>(magnitude.max(2)) / top;
   const auto steps = blocks * torch::where(scale != 0, 1.0f / scale, 0.0f).unsqueeze(2);
   const auto whole = steps.trunc();
   const auto away = torch::where((steps - whole).abs() >= 0.5f, steps.sign(), 0.0f);

@@ -36,8 +36,11 @@ def quantize_blocks(x, codes, scales, BLOCK: tl.constexpr):
     at = block * BLOCK + tl.arange(0, BLOCK)
     values = tl.load(x + at).to(tl.float32)
     magnitude = tl.where(values == values, tl.abs(values), 0.0)
-    scale = tl.max(magnitude, axis=0) / 127.0
-    steps = values * tl.where(scale != 0, 1.0 / scale, 0.0)
+    # div_rn: `/` is approximate on a GPU, and codes beside a rounding boundary would differ.
+    top = tl.full([], 127.0, tl.float32)
+    one = tl.full([], 1.0, tl.float32)
+    scale = tl.div_rn(tl.max(magnitude, axis=0), top)
+    steps = values * tl.where(scale != 0, tl.div_rn(one, scale), 0.0)
     size = tl.abs(steps)
     whole = tl.floor(size)
     nearest = whole + tl.where(size - whole >= 0.5, 1.0, 0.0)  # half away from zero
