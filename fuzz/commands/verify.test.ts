@@ -65,7 +65,7 @@ describe('a kernel with a planted bug', () => {
   const { path, line } = plantMutant();
   const planted = [
     ...['--kernel', `mutant:${path}`, '--property', 'exact-codes'],
-    ...['--time', '20s', '--shrink-time', '5s'],
+    ...['--time', '8s', '--workers', '1', '--shrink-time', '3s'],
   ];
 
   it("is red, with an annotation on the line of the kernel's source", () => {
