@@ -16,6 +16,7 @@ import { expandedHeads } from './expanded-heads.js';
 import { farPages } from './far-pages.js';
 import { headOrder } from './head-order.js';
 import { history } from './history.js';
+import { keptTokens } from './kept-tokens.js';
 import { keyShift } from './key-shift.js';
 import { laterTokens } from './later-tokens.js';
 import { memoryLaws } from './memory-laws.js';
@@ -58,6 +59,7 @@ export const properties: readonly Property[] = [
   splitCount, // 1
   appendedTokens, // 1, of many launches
   pageOrder, // 1
+  keptTokens, // 1
   farPages, // 1
   stridedRows, // 1
   laterTokens, // 1

@@ -9,10 +9,11 @@ import { allRows, keyRows, readCache, valueRows } from '../reference/cache.js';
 import { elementValues, elementWords, f64FromF16 } from '../reference/format.js';
 import { recordBytes } from '../reference/pack.js';
 import { pageLookup } from '../reference/page-table.js';
-import { elementType } from '../reference/problem.js';
+import { elementType, firstTokens } from '../reference/problem.js';
+import type { RareKind } from './arbitrary/rare.js';
 import type { Case } from './case.js';
 import type { Capabilities, Inputs, Kernel, Ran } from './kernel.js';
-import { pageTable } from './pages.js';
+import { hasSharedTokens, pageTable, sharedTokens } from './pages.js';
 import { isNonFinite } from './recipe.js';
 import { rowOf, rowPlaces } from './rows.js';
 import { attendTampered, ChangedKernel, type Spoil } from './spoiled-kernel.js';
@@ -27,6 +28,8 @@ export interface PlantedFlaw {
   /** Smallest share of those cases; below 1 where the property draws what it does. */
   readonly share: number;
   readonly capabilities?: Partial<Capabilities>;
+  /** Shapes that independent draws hardly ever hit. */
+  readonly kind?: RareKind;
 }
 
 const NAN = 0x7fff; // of either type
@@ -292,6 +295,21 @@ const ofBreadth: readonly PlantedFlaw[] = [
     plant: () => (c, _inputs, ran) => nudged(c, ran, () => c.options.pages?.order === 'shuffled'),
     shows: hasTokens,
     share: 0.6,
+  },
+  {
+    story: 'a record is packed by every request whose page it is',
+    property: 'kept-tokens',
+    plant:
+      () =>
+      (c, { k }, ran) => {
+        const first = firstTokens(c.problem);
+        const rowSize = c.problem.kvHeads * c.problem.headSize;
+        const isNan = sharedTokens(c).some((n, r) => n > 0 && k[first[r] * rowSize] === NAN);
+        return isNan ? damagedRecord(c, ran) : ran;
+      },
+    shows: (c) => hasSharedTokens(c) && holdsNoNan(c),
+    share: 1,
+    kind: 'shared',
   },
   {
     story: 'the offset of a page is a number of 32 bits',

@@ -45,13 +45,18 @@ function casesFor(flaw: PlantedFlaw, count: number): Case[] {
       options: { ...c.options, softmaxScale },
     };
   };
-  const shown = drawn.filter(flaw.shows);
-  const cases = shown.length >= count ? shown : drawn.map(normal).filter(flaw.shows);
+  const { kind } = flaw;
+  const from = kind === undefined ? drawn : sample(200, 11, { nonFinite: true, always: kind });
+  const shown = from.filter(flaw.shows);
+  const cases = shown.length >= count ? shown : from.map(normal).filter(flaw.shows);
   return cases.slice(0, count);
 }
 
 describe('the right kernel', () => {
-  const cases = sample(48, 4, { nonFinite: true });
+  const cases = [
+    ...sample(38, 4, { nonFinite: true }),
+    ...sample(10, 4, { nonFinite: true, always: 'shared' }),
+  ];
   const applied = new Map<string, number>();
   // What is declared changes what is judged and no bit of a run.
   const runs = new RecalledKernel(right);

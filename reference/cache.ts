@@ -177,14 +177,18 @@ export function referenceCache(
   const cache = new Uint8Array(pageCount(p, table) * kvHeads * bytes);
   const kResidual = new Uint16Array(requests * recordTokens * rowSize);
   const vResidual = new Uint16Array(requests * recordTokens * rowSize);
+  const written = new Set<number>(); // a page that requests share is the first one's to write
   for (const [r, records] of recordCounts(p).entries()) {
     for (let i = 0; i < records; i++) {
+      const page = pageOf(r, i);
+      if (written.has(page)) continue;
+      written.add(page);
       for (let head = 0; head < kvHeads; head++) {
         const from = first[r] + i * recordTokens;
         const kRows = headRows(p, k, head, from, recordTokens);
         const vRows = headRows(p, v, head, from, recordTokens);
         const record = referenceRecord(p, scheme, kRows, vRows);
-        cache.set(record, (pageOf(r, i) * kvHeads + head) * bytes);
+        cache.set(record, (page * kvHeads + head) * bytes);
       }
     }
     // Tail rows keep their layout, so one run of elements moves.
