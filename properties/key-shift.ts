@@ -6,7 +6,7 @@
 
 import { attend } from '../reference/attention.js';
 import { readCache, referenceCache } from '../reference/cache.js';
-import { elementFromF64, elementValues } from '../reference/format.js';
+import { elementFromF64, elementValues, elementWords } from '../reference/format.js';
 import { elementType, firstTokens, queriesPerKvHead } from '../reference/problem.js';
 import { gridCodeMax } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
@@ -65,6 +65,8 @@ function shiftedKeys(c: Case, q: Uint16Array, key: Key): Shifted {
   const first = firstTokens(c.problem);
   const before = new Uint16Array(first[tokens.length] * kvHeads * headSize);
   const after = new Uint16Array(before.length);
+  const units = Float64Array.from({ length: codeMax + 1 }, (_, i) => UNIT * (i - (codeMax >> 1)));
+  const words = elementWords(type, units);
   tokens.forEach((length, request) => {
     for (let token = 0; token < length; token++) {
       const place = token % BLOCK;
@@ -76,9 +78,8 @@ function shiftedKeys(c: Case, q: Uint16Array, key: Key): Shifted {
           // Along either axis every group has both ends of the range.
           const end = place < 2 ? place : d % BLOCK;
           const code = end < 2 ? end * codeMax : below(own, d, codeMax + 1);
-          const value = UNIT * (code - (codeMax >> 1));
-          before[at + d] = elementFromF64(type, value);
-          after[at + d] = elementFromF64(type, value + shift[from + d]);
+          before[at + d] = words[code];
+          after[at + d] = elementFromF64(type, units[code] + shift[from + d]);
         }
       }
     }

@@ -121,14 +121,16 @@ function writeValues(
   codeMax: number,
   type: ElementType,
 ): void {
-  for (let channel = 0; channel < size; channel++) {
-    const block = derive(token, Math.floor(channel / BLOCK));
+  for (let first = 0; first < size; first += BLOCK) {
+    const block = derive(token, first / BLOCK);
     const unit = 2 ** -below(block, 0, 4);
     const offset = below(block, 1, 16) - 8;
-    const place = channel % BLOCK;
-    // Both ends of the range occur, so a group of 32 is on its own grid.
-    const code = place < 2 ? place * codeMax : below(block, 2 + channel, codeMax + 1);
-    out[at + channel] = elementFromF64(type, unit * (offset + code));
+    for (let channel = first; channel < Math.min(first + BLOCK, size); channel++) {
+      const place = channel - first;
+      // Both ends of the range occur, so a group of 32 is on its own grid.
+      const code = place < 2 ? place * codeMax : below(block, 2 + channel, codeMax + 1);
+      out[at + channel] = elementFromF64(type, unit * (offset + code));
+    }
   }
 }
 

@@ -13,15 +13,30 @@ import { firstDifference } from './same-bits.js';
 
 const NAME = 'type-change';
 
-/** Words of `to` for values that are cut to 8 significant bits in the normal range of fp16. */
-function cut(x: Uint16Array, from: ElementType, to: ElementType): Uint16Array {
+const tables = new Map<string, Uint16Array>();
+
+/** By word of `from`, the word of `to` with its value cut to 8 bits in fp16's normal range. */
+function cutWords(from: ElementType, to: ElementType): Uint16Array {
+  const name = `${from} ${to}`;
+  const known = tables.get(name);
+  if (known !== undefined) return known;
   const [values, bf16] = [elementValues(from), elementValues('bf16')];
-  return x.map((word) => {
+  const words = new Uint16Array(values.length);
+  for (let word = 0; word < words.length; word++) {
     const value = bf16[elementFromF64('bf16', values[word])];
     const isHeld = Math.abs(value) >= 2 ** -14 && Math.abs(value) <= 65280;
     // NaN fails the comparison, and both types have it.
-    return elementFromF64(to, isHeld || Number.isNaN(value) ? value : 0);
-  });
+    words[word] = elementFromF64(to, isHeld || Number.isNaN(value) ? value : 0);
+  }
+  tables.set(name, words);
+  return words;
+}
+
+function cut(x: Uint16Array, from: ElementType, to: ElementType): Uint16Array {
+  const words = cutWords(from, to);
+  const out = new Uint16Array(x.length);
+  for (let i = 0; i < x.length; i++) out[i] = words[x[i]];
+  return out;
 }
 
 function typed(c: Case, type: ElementType): Case {

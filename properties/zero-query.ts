@@ -30,7 +30,9 @@ function means(c: Case, { heads }: Observation): Float64Array[] {
       const end = first < head.packed ? head.packed : tokens;
       const rows = valueRows(head, first, Math.min(ROWS, end - first));
       first += rows.length / headSize;
-      for (let i = 0; i < rows.length; i++) mean[i % headSize] += rows[i];
+      for (let i = 0; i < rows.length; i += headSize) {
+        for (let d = 0; d < headSize; d++) mean[d] += rows[i + d];
+      }
     }
     return mean.map((sum) => (tokens === 0 ? 0 : sum / tokens));
   });
