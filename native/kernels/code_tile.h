@@ -20,7 +20,7 @@ template <class M>
 DEV_FN void load_row_tile(uint32_t (&w)[M::lane_words], const uint8_t* words, int tile, int lane) {
   DEV_UNROLL
   for (int word = 0; word < M::lane_words; word += M::unit_words) {
-    const uint8_t* unit = words + 4 * M::word_index(tile, word, lane);
+    const uint8_t* unit = words + 4 * lane_word_index(M::lane_words, tile, word, lane);
     if constexpr (M::unit_words == 4) {
       const uint4 x = *reinterpret_cast<const uint4*>(unit);
       w[word] = x.x;
@@ -108,18 +108,15 @@ constexpr bool rolled = GROUPED&& M::bytes >= 8192;
 // Sums of q (q-hat) times K zeros of one token group for queries 2c and 2c + 1. The zeros are the
 // same for all 16 rows of operand A. zeros: shared, fp16 in the order of k_parameter_index.
 template <class K>
-DEV_FN void zero_scores(float (&sum)[2], const uint32_t (&q)[K::steps][2], const uint4* zeros,
+DEV_FN void zero_scores(float (&acc)[4], const uint32_t (&q)[K::steps][2], const uint4* zeros,
                         int lane) {
-  const int c = lane & 3;
-  float acc[4] = {0, 0, 0, 0};
+  acc[0] = acc[1] = acc[2] = acc[3] = 0;
   DEV_UNROLL
   for (int pair = 0; pair < K::steps / 2; pair++) {
-    const uint4 z = zeros[c * (K::steps / 2) + pair];
+    const uint4 z = zeros[(lane & 3) * (K::steps / 2) + pair];
     dev::mma_f16_f32(acc, z.x, z.x, z.y, z.y, q[2 * pair][0], q[2 * pair][1]);
     dev::mma_f16_f32(acc, z.z, z.z, z.w, z.w, q[2 * pair + 1][0], q[2 * pair + 1][1]);
   }
-  sum[0] = acc[0];
-  sum[1] = acc[1];
 }
 
 // s (128 tokens x 8 queries) = base-2 exponents of the softmax weights, K per channel:
@@ -133,7 +130,7 @@ DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps
   constexpr int scale_bytes = K::columns * 2;
   const uint8_t* parameters = k_half + K::bytes;
   uint32_t scaled[K::steps][2];
-  float zero[2], code_factor[2];
+  float zero[4], code_factor[2];
   constexpr int tiles = chains<K, GROUPED>;
   constexpr int times = rolled<K, GROUPED> ? 1 : record_tiles / tiles;
   DEV_UNROLL_BY(times)
@@ -152,15 +149,11 @@ DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps
       parameters += 2 * scale_bytes;
     }
     DEV_UNROLL
-    for (int t = 0; t < tiles; t++) {
-      DEV_UNROLL
-      for (int j = 0; j < 4; j++) s[t][j] = 0;
-    }
+    for (int at = 0; at < 4 * tiles; at++) s[at / 4][at % 4] = 0;
     mma_row_tiles<K, tiles>(s, 0, k_half, i, scaled, lane);
     DEV_UNROLL
-    for (int t = 0; t < tiles; t++) {
-      DEV_UNROLL
-      for (int j = 0; j < 4; j++) s[t][j] = dev::fma_rn(s[t][j], code_factor[j & 1], zero[j & 1]);
+    for (int at = 0; at < 4 * tiles; at++) {
+      s[at / 4][at % 4] = dev::fma_rn(s[at / 4][at % 4], code_factor[at & 1], zero[at & 1]);
     }
     turn<tiles>(s);
   }

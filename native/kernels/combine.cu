@@ -52,11 +52,8 @@ DEV_KERNEL(head_size_max) combine_kernel(const DecodeArguments args) {
 }
 
 dev::Status launch_combine(const DecodeArguments& args, void* stream) {
-  dev::Launch shape;
-  shape.grid = {args.kv_heads * args.query_rows, args.requests.count, 1};
-  shape.threads = args.head_size;
-  shape.stream = stream;
-  shape.overlaps_previous = true;
+  const dev::Grid grid{args.kv_heads * args.query_rows, args.requests.count, 1};
+  const dev::Launch shape{grid, args.head_size, 0, stream, true};
   return dev::launch(combine_kernel, shape, args);
 }
 

@@ -18,30 +18,19 @@ constexpr uint32_t query_tokens_max = 8;
 // Caches up to this size may stay in the second level cache (50 MB on an H100) between calls.
 constexpr uint64_t kept_bytes = 32ull << 20;
 
-struct DecodeArguments {
-  const uint16_t* q;                     // (requests, query_tokens, query_heads, D), with strides
-  const uint8_t* cache;                  // (pages, kv_heads, record)
-  const int32_t* page_table;             // (requests, page_table_stride), or null
-  const uint16_t* k_residual;            // (requests, 128, kv_heads, D)
-  const uint16_t* v_residual;            // as k_residual
-  float* partial;                        // (requests, kv_heads, query rows, splits, D)
-  float2* partial_softmax;               // (requests, kv_heads, query rows, splits): maximum, sum
-  uint16_t* output;                      // (requests, query_tokens, query_heads, D)
-  float* lse;                            // (requests, query_tokens, query_heads), natural logarithm
-  size_t q_token_stride, q_head_stride;  // in elements
-  uint32_t page_table_stride;
-  uint32_t head_size;
-  uint32_t query_heads, kv_heads, query_tokens;
+struct DecodeArguments : CacheArguments {
+  const uint16_t* q;        // (requests, query_tokens, query_heads, D), with strides
+  float* partial;           // (requests, kv_heads, query rows, splits, D)
+  float2* partial_softmax;  // (requests, kv_heads, query rows, splits): maximum, sum
+  uint16_t* output;         // (requests, query_tokens, query_heads, D)
+  float* lse;               // (requests, query_tokens, query_heads), natural logarithm
+  Strides q_strides;
+  uint32_t query_heads, query_tokens;
   uint32_t heads_per_kv, query_rows, query_tiles;  // query rows and tiles of a KV head
   uint32_t splits;
-  uint32_t group;
-  bool k_per_token;     // K has parameters per token
-  bool is_bf16;         // type of q, windows and output
   float k2;             // softmax_scale log2(e), rounded once
-  RecordSizes record;   // of the cache
   uint32_t slot_bytes;  // of a ring
   bool read_once;       // of the cache: a record by one block, and all of it exceeds the L2 cache
-  RequestTable requests;
 
   // More than one token group of K or channel group in a record.
   constexpr bool is_grouped() const {
@@ -69,40 +58,25 @@ constexpr uint64_t workspace_bytes(const kvp_problem& p, uint64_t splits) {
 inline DecodeArguments decode_arguments(const kvp_problem& problem, const kvp_buffers& buffers,
                                         uint32_t splits) {
   DecodeArguments args{};
+  set_cache(args, problem, buffers);
   const size_t partials =
       static_cast<size_t>(problem.requests) * problem.query_heads * problem.query_tokens * splits;
   args.q = buffers.q;
-  args.cache = buffers.cache;
-  args.page_table = problem.page_table_stride > 0 ? buffers.page_table : nullptr;
-  args.k_residual = buffers.k_residual;
-  args.v_residual = buffers.v_residual;
   args.partial = reinterpret_cast<float*>(buffers.workspace);
   args.partial_softmax = reinterpret_cast<float2*>(args.partial + partials * problem.head_size);
   args.output = buffers.output;
   args.lse = buffers.lse;
-  args.q_head_stride = problem.q_head_stride > 0 ? problem.q_head_stride : problem.head_size;
-  args.q_token_stride = problem.q_token_stride > 0 ? problem.q_token_stride
-                                                   : problem.query_heads * args.q_head_stride;
-  args.page_table_stride = problem.page_table_stride;
-  args.head_size = problem.head_size;
+  args.q_strides = strides_of(problem.q_token_stride, problem.q_head_stride, problem.query_heads,
+                              problem.head_size);
   args.query_heads = problem.query_heads;
-  args.kv_heads = problem.kv_heads;
   args.query_tokens = problem.query_tokens;
   args.heads_per_kv = problem.query_heads / problem.kv_heads;
   args.query_rows = args.heads_per_kv * problem.query_tokens;
   args.query_tiles = (args.query_rows + query_tile_rows - 1) / query_tile_rows;
   args.splits = splits;
-  args.group = problem.group;
-  args.k_per_token = problem.k_axis == KVP_AXIS_TOKEN;
-  args.is_bf16 = problem.type == KVP_BF16;
   args.k2 = problem.softmax_scale * log2_e;
-  args.record = record_sizes(problem.bits, problem.group, problem.head_size, problem.k_axis);
-  uint64_t records = 0;
-  for (uint32_t i = 0; i < problem.requests; i++) {
-    records += static_cast<uint64_t>(problem.tokens[i]) / record_tokens;
-  }
-  args.read_once =
-      args.query_tiles == 1 && records * problem.kv_heads * args.record.bytes() > kept_bytes;
+  args.read_once = args.query_tiles == 1 &&
+                   records_of(problem) * problem.kv_heads * args.record.bytes() > kept_bytes;
   return args;
 }
 
@@ -115,14 +89,10 @@ dev::Status launch_decode(const kvp_problem& problem, const kvp_buffers& buffers
 // The plain version: no tensor cores, no splits, whatever the format.
 dev::Status launch_decode_plain(const kvp_problem& problem, const kvp_buffers& buffers,
                                 void* stream);
-// One launch for the requests of args, with either ring, for each head size.
-using LaunchDecode = dev::Status(const DecodeArguments& args, uint32_t bits, void* stream);
-LaunchDecode launch_decode_bulk_64, launch_decode_bulk_128, launch_decode_bulk_256;
-LaunchDecode launch_decode_async_64, launch_decode_async_128, launch_decode_async_256;
 dev::Status launch_combine(const DecodeArguments& args, void* stream);
 
-dev::Status launch_quantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
-dev::Status launch_append(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
+dev::Status launch_quantize(const kvp_problem& problem, const kvp_buffers& buffers, bool is_append,
+                            void* stream);
 dev::Status launch_dequantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream);
 // The plain version: one thread for each group, codes as bytes in shared memory, packed at the end.
 dev::Status launch_quantize_plain(const kvp_problem& problem, const kvp_buffers& buffers,

@@ -2,10 +2,4 @@
 // cp.async, for sm_80 and sm_89; as PTX of sm_80 any later GPU runs it too.
 #include "decode_kernel.h"
 
-namespace kvproof {
-
-dev::Status launch_decode_async_128(const DecodeArguments& args, uint32_t bits, void* stream) {
-  return launch_decode_bits<128, AsyncRing>(args, bits, stream);
-}
-
-}  // namespace kvproof
+template kvproof::LaunchDecode kvproof::launch_decode_bits<128, kvproof::AsyncRing>;

@@ -2,10 +2,4 @@
 // bulk copies, for sm_90 and later; CMakeLists.txt builds it for sm_90a only.
 #include "decode_kernel.h"
 
-namespace kvproof {
-
-dev::Status launch_decode_bulk_128(const DecodeArguments& args, uint32_t bits, void* stream) {
-  return launch_decode_bits<128, BulkRing>(args, bits, stream);
-}
-
-}  // namespace kvproof
+template kvproof::LaunchDecode kvproof::launch_decode_bits<128, kvproof::BulkRing>;

@@ -31,9 +31,8 @@ namespace kvproof {
 // What a kernel is compiled for. GROUPED: more than one token group of K or channel group.
 template <int BITS, int HEAD_SIZE, bool GROUPED, template <int> class RingOf>
 struct DecodeFormat {
-  using R = Record<BITS, HEAD_SIZE, KVP_AXIS_CHANNEL>;
   static constexpr bool packed = BITS != 16, grouped = GROUPED;
-  static constexpr int head_size = HEAD_SIZE, steps = HEAD_SIZE / 16;
+  static constexpr int bits = BITS, head_size = HEAD_SIZE, steps = HEAD_SIZE / 16;
   static constexpr int word_bytes = record_tokens * HEAD_SIZE * BITS / 8;
   // 16-bit records are read in parts of 8 KiB.
   static constexpr int parts = packed ? 1 : word_bytes / 8192;
@@ -49,11 +48,11 @@ DEV_FN HalfSource half_source(const DecodeArguments& args, const BlockRows& rows
                               int parts, int warp) {
   const Request& request = args.requests.row[rows.request];
   const size_t row = args.requests.first + rows.request;
-  HalfSource source;
+  HalfSource source{};
   source.page_bytes = static_cast<size_t>(args.kv_heads) * args.record.bytes();
   source.head = args.cache + static_cast<size_t>(rows.kv_head) * args.record.bytes();
-  source.pages = args.page_table;
-  if (source.pages != nullptr) source.pages += row * args.page_table_stride + record0;
+  source.pages = args.pages.entries;
+  if (source.pages != nullptr) source.pages += row * args.pages.stride + record0;
   source.first_page = request.first_page + record0;
   source.parts = F::parts;
   source.k_bytes = args.record.k_half_bytes() / F::parts;
@@ -62,9 +61,6 @@ DEV_FN HalfSource half_source(const DecodeArguments& args, const BlockRows& rows
   source.part = warp;
   source.end = parts;
   source.stride = F::warps;
-  source.halves = 0;
-  source.page = 0;
-  source.k = nullptr;
   return source;
 }
 
@@ -73,8 +69,8 @@ template <class F>
 DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
                            const DecodeArguments& args, QueryTile<F::steps>& tile, int first_token,
                            int end_token, const Sight& sight, int columns, int warp, int lane) {
-  using K = typename F::R::K;
-  using V = typename F::R::V;
+  using K = CodeMatrix<F::bits, record_tokens, F::head_size>;
+  using V = CodeMatrix<F::bits, F::head_size, record_tokens>;
   constexpr int sums_of_warp = F::groups_max * query_tile_rows;
   constexpr int query_words = query_is_shared<F::steps> ? F::steps / 2 * 32 : 1;
   using Sums = float[F::warps][sums_of_warp];
@@ -139,21 +135,20 @@ DEV_FN void decode_tail(typename F::State& state, const DecodeArguments& args,
                         const BlockRows& rows, const uint16_t* q_row, const Sight& sight,
                         int lane) {
   const Request& request = args.requests.row[rows.request];
-  const size_t row_stride = static_cast<size_t>(args.kv_heads) * F::head_size;
-  const size_t window = (args.requests.first + rows.request) * record_tokens * row_stride +
-                        static_cast<size_t>(rows.kv_head) * F::head_size;
   const int tokens = static_cast<int>(request.tail());
+  const auto window = [&](bool is_v) {
+    return HalfRows{args.window(is_v, rows.request, rows.kv_head), args.window_stride(), tokens};
+  };
   const Sight ahead = sight.from(static_cast<int>(request.tokens) - tokens);
   QueryTile<F::steps> tile;
   load_query_words<!F::packed>(tile.q, q_row, lane);
   scale_half_query(tile, args.is_bf16, args.k2);
   float s[record_tiles][4], decay[2];
-  half_scores<!F::packed>(s, tile, args.is_bf16,
-                          HalfRows{args.k_residual + window, row_stride, tokens}, lane);
+  half_scores<!F::packed>(s, tile, args.is_bf16, window(false), lane);
   mask_scores(s, ahead, lane);
   softmax_step(state, s, decay, rows.columns());
-  accumulate_half<!F::packed>(state, s, decay, rows.columns(), args.is_bf16,
-                              HalfRows{args.v_residual + window, row_stride, tokens}, ahead, lane);
+  accumulate_half<!F::packed>(state, s, decay, rows.columns(), args.is_bf16, window(true), ahead,
+                              lane);
 }
 
 template <class F>
@@ -192,8 +187,8 @@ decode_kernel(const DecodeArguments args) {
   const size_t token_row =
       static_cast<size_t>(args.requests.first + rows.request) * args.query_tokens;
   const uint32_t token = args.query_tokens > 1 ? query_row / heads : 0;
-  const uint16_t* q_row = args.q + (token_row + token) * args.q_token_stride +
-                          (rows.kv_head * heads + query_row - token * heads) * args.q_head_stride;
+  const uint16_t* q_row = args.q + (token_row + token) * args.q_strides.token +
+                          (rows.kv_head * heads + query_row - token * heads) * args.q_strides.head;
   if (tile_row >= rows.count) q_row = nullptr;
   // The query is asked for before the first copies, behind which it would queue.
   QueryTile<F::steps> tile;
@@ -236,27 +231,26 @@ dev::Status launch_decode_as(const DecodeArguments& given, void* stream) {
   args.slot_bytes = (k_bytes > v_bytes ? k_bytes : v_bytes) / F::parts;
   constexpr uint32_t merge = merge_bytes(F::warps, F::head_size);
   const uint32_t ring = F::warps * ring_slots * args.slot_bytes;
-  dev::Launch shape;
-  shape.grid = {args.kv_heads * args.query_tiles, args.splits, args.requests.count};
-  shape.threads = F::warps * 32;
-  shape.smem_bytes = ring > merge ? ring : merge;
-  shape.stream = stream;
+  const dev::Grid grid{args.kv_heads * args.query_tiles, args.splits, args.requests.count};
+  const dev::Launch shape{grid, F::warps * 32, ring > merge ? ring : merge, stream};
   return dev::launch(decode_kernel<F>, shape, args);
 }
 
-// The kernel for a head size. Where nothing is measured, the general kernel does for one group too.
+// Where nothing is measured, the general kernel does for one group too.
+template <int BITS, int HEAD_SIZE, template <int> class RingOf>
+dev::Status launch_decode_groups(const DecodeArguments& args, void* stream) {
+  constexpr bool measured = RingOf<1>::arch >= 90;
+  if (measured && !args.is_grouped()) {
+    return launch_decode_as<DecodeFormat<BITS, HEAD_SIZE, !measured, RingOf>>(args, stream);
+  }
+  return launch_decode_as<DecodeFormat<BITS, HEAD_SIZE, true, RingOf>>(args, stream);
+}
+
 template <int HEAD_SIZE, template <int> class RingOf>
 dev::Status launch_decode_bits(const DecodeArguments& args, uint32_t bits, void* stream) {
-  constexpr bool measured = RingOf<1>::arch >= 90;
-  const auto launch = [&]<int BITS>() {
-    if (measured && !args.is_grouped()) {
-      return launch_decode_as<DecodeFormat<BITS, HEAD_SIZE, !measured, RingOf>>(args, stream);
-    }
-    return launch_decode_as<DecodeFormat<BITS, HEAD_SIZE, true, RingOf>>(args, stream);
-  };
-  if (bits == 2) return launch.template operator()<2>();
-  if (bits == 4) return launch.template operator()<4>();
-  if (bits == 8) return launch.template operator()<8>();
+  if (bits == 2) return launch_decode_groups<2, HEAD_SIZE, RingOf>(args, stream);
+  if (bits == 4) return launch_decode_groups<4, HEAD_SIZE, RingOf>(args, stream);
+  if (bits == 8) return launch_decode_groups<8, HEAD_SIZE, RingOf>(args, stream);
   return launch_decode_as<DecodeFormat<16, HEAD_SIZE, false, RingOf>>(args, stream);
 }
 

@@ -67,8 +67,7 @@ DEV_FN void half_products(float (&s)[TILES][4], const uint32_t (&q)[STEPS][2], c
   const int g = lane >> 2;
   DEV_UNROLL
   for (int i = 0; i < TILES; i++) {
-    DEV_UNROLL
-    for (int j = 0; j < 4; j++) s[i][j] = 0;
+    s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0;
     if (i * 16 >= rows.tokens) continue;  // the same for the whole warp
     DEV_UNROLL
     for (int step = 0; step < STEPS; step += 2) {
@@ -92,9 +91,8 @@ DEV_FN void half_scores(float (&s)[TILES][4], const QueryTile<STEPS>& tile, bool
     half_products<WIDE, false>(s, tile.q, rows, lane);
   }
   DEV_UNROLL
-  for (int i = 0; i < TILES; i++) {
-    DEV_UNROLL
-    for (int j = 0; j < 4; j++) s[i][j] = dev::mul_rn(s[i][j], tile.zero_factor[j & 1]);
+  for (int at = 0; at < 4 * TILES; at++) {
+    s[at / 4][at % 4] = dev::mul_rn(s[at / 4][at % 4], tile.zero_factor[at & 1]);
   }
 }
 
@@ -109,14 +107,13 @@ DEV_FN void scale_half_query(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
 }
 
 // Weights of a step as operand B: rounded to fp16, or to bf16 with the rest in bf16 again.
-struct HalfWeights {
-  uint32_t rounded[2], rest[2];
-};
+template <bool BF16>
+using HalfWeights = uint32_t[BF16 ? 2 : 1][2];
 
 // o[0], o[1] += tiles i and i + 1 of V^T, 16 channels each, times the weights of a step.
 template <bool WIDE, bool BF16>
 DEV_FN void add_values(float (&o0)[4], float (&o1)[4], const HalfRows& rows, int step, int i,
-                       const HalfWeights& w, int lane) {
+                       const HalfWeights<BF16>& w, int lane) {
   const int g = lane >> 2;
   uint32_t first[4], second[4];
   load_pairs<WIDE>(first, rows, step * 16 + g, i, lane);
@@ -129,11 +126,10 @@ DEV_FN void add_values(float (&o0)[4], float (&o1)[4], const HalfRows& rows, int
   DEV_UNROLL
   for (int k = 0; k < 2; k++) {
     float(&o)[4] = k == 0 ? o0 : o1;
-    mma_half<BF16>(o, first[2 * k], first[2 * k + 1], second[2 * k], second[2 * k + 1],
-                   w.rounded[0], w.rounded[1]);
-    if constexpr (BF16) {
-      mma_half<BF16>(o, first[2 * k], first[2 * k + 1], second[2 * k], second[2 * k + 1], w.rest[0],
-                     w.rest[1]);
+    DEV_UNROLL
+    for (const auto& of_part : w) {
+      mma_half<BF16>(o, first[2 * k], first[2 * k + 1], second[2 * k], second[2 * k + 1],
+                     of_part[0], of_part[1]);
     }
   }
 }
@@ -142,7 +138,7 @@ DEV_FN void add_values(float (&o0)[4], float (&o1)[4], const HalfRows& rows, int
 // share, and a weight of 0 times NaN is NaN. So each row takes the products in which V ends where
 // it sees no further.
 template <bool WIDE, bool BF16, class State>
-DEV_FN void add_seen_values(State& state, HalfRows rows, int step, const HalfWeights& w,
+DEV_FN void add_seen_values(State& state, HalfRows rows, int step, const HalfWeights<BF16>& w,
                             const Sight& sight, int lane) {
   const int end = rows.tokens < step * 16 + 16 ? rows.tokens : step * 16 + 16;
   for (int seen = sight.all > step * 16 ? sight.all : step * 16 + 1; seen <= end; seen++) {
@@ -169,18 +165,18 @@ DEV_FN void half_outputs(State& state, const float (&p)[TILES][4], const HalfRow
   DEV_UNROLL
   for (int step = 0; step < TILES; step++) {
     if (step * 16 >= rows.tokens) continue;  // the same for the whole warp
-    HalfWeights w;
+    HalfWeights<BF16> w;
     DEV_UNROLL
     for (int half = 0; half < 2; half++) {
       const float x = p[step][2 * half], y = p[step][2 * half + 1];
       if constexpr (BF16) {
         const uint32_t rounded = dev::bf2pack(x, y);
         const float2 taken = dev::bf2unpack(rounded);
-        w.rounded[half] = dev::movmatrix_trans(rounded);
-        w.rest[half] =
+        w[0][half] = dev::movmatrix_trans(rounded);
+        w[1][half] =
             dev::movmatrix_trans(dev::bf2pack(dev::sub_rn(x, taken.x), dev::sub_rn(y, taken.y)));
       } else {
-        w.rounded[half] =
+        w[0][half] =
             dev::movmatrix_trans(dev::h2pack(dev::mul_rn(x, 0x1p15f), dev::mul_rn(y, 0x1p15f)));
       }
     }

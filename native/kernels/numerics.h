@@ -1,5 +1,6 @@
 // numerics.h - scalar arithmetic that the kernels share and that must give the same bits on a GPU
-// and in the emulator: powers of two made from their exponents, and a base-2 logarithm.
+// and in the emulator: powers of two made from their exponents, a base-2 logarithm, and reductions
+// over lanes.
 //
 // log2_of is explicit because lg2.approx has no documented bits. With x = 2^e f, f in [sqrt(1/2),
 // sqrt(2)) and s = (f - 1) / (f + 1), |s| <= 0.1716:
@@ -46,6 +47,25 @@ DEV_FN float log2_of(float x) {
       dev::mul_rn(dev::mul_rn(s2, series), s);  // log's series without its first term
   const float log_f = dev::mul_rn(two_over_ln_2, dev::add_rn(s, tail));
   return dev::add_rn(static_cast<float>(e), log_f);
+}
+
+// Two numbers of a word, fp16 or bf16.
+DEV_FN float2 unpack_pair(uint32_t pair, bool is_bf16) {
+  return is_bf16 ? dev::bf2unpack(pair) : dev::h2unpack(pair);
+}
+
+// Reductions over the eight lanes of a warp that hold one column of a fragment: the lanes g * 4 + c
+// with equal c. The result is the same in all eight.
+DEV_FN float max_over_rows(float x) {
+  DEV_UNROLL
+  for (int offset = 4; offset < 32; offset *= 2) x = dev::max_num(x, dev::shfl_xor(x, offset));
+  return x;
+}
+
+DEV_FN float sum_over_rows(float x) {
+  DEV_UNROLL
+  for (int offset = 4; offset < 32; offset *= 2) x = dev::add_rn(x, dev::shfl_xor(x, offset));
+  return x;
 }
 
 }  // namespace kvproof

@@ -64,22 +64,18 @@ DEV_FN void accumulate_record(State& state, const float (&p)[record_tiles][4],
         top[j] = dev::max_num(largest, dev::mul_rn(state.top[0][j], decay[j]));
         const int unit = unit_of(top[j]);
         DEV_UNROLL
-        for (int i = 0; i < V::steps; i++) {
-          DEV_UNROLL
-          for (int half = 0; half < 2; half++) {
-            const float factor = power_of_two(unit - V::field_weight_log2(i, half));
-            w[i][2 * half + j] = dev::mul_rn(w[i][2 * half + j], factor);
-          }
+        for (int at = 0; at < 2 * V::steps; at++) {
+          const int i = at / 2, half = at % 2;
+          const float factor = power_of_two(unit - V::field_weight_log2(i, half));
+          w[i][2 * half + j] = dev::mul_rn(w[i][2 * half + j], factor);
         }
       }
       parameters += record_tokens;
       change_top(state, 0, top, decay, columns);
       DEV_UNROLL
-      for (int i = 0; i < V::steps; i++) {
-        DEV_UNROLL
-        for (int half = 0; half < 2; half++) {
-          weights[i][half] = dev::movmatrix_trans(dev::h2pack(w[i][2 * half], w[i][2 * half + 1]));
-        }
+      for (int at = 0; at < 2 * V::steps; at++) {
+        const int i = at / 2, half = at % 2;
+        weights[i][half] = dev::movmatrix_trans(dev::h2pack(w[i][2 * half], w[i][2 * half + 1]));
       }
     } else {  // a part of the group before
       constexpr int last = State::groups - 1;

@@ -149,7 +149,8 @@ inline void check_pack(const Pack& c, const Machine& machine, PackTally& tally) 
     check_dequantized(c, bench, tally);
   }
   bench.fresh();
-  const dev::Status quantized = kvproof::launch_quantize(bench.problem, bench.buffers, nullptr);
+  const dev::Status quantized =
+      kvproof::launch_quantize(bench.problem, bench.buffers, false, nullptr);
   if (!quantized.ok() || kernel.memory->synchronize(nullptr, err, sizeof err) != KVP_OK) {
     return tally.fail(c, quantized.ok() ? err : quantized.text);
   }

@@ -203,7 +203,7 @@ struct Bench {
     gather(start, 0, -1, first_k, first_v);
     b.k = spread(first_k);
     b.v = spread(first_v);
-    dev::Status status = kvproof::launch_quantize(p, b, nullptr);
+    dev::Status status = kvproof::launch_quantize(p, b, false, nullptr);
     for (int64_t step = 0; step < steps && status.ok(); step++) {
       for (size_t r = 0; r < lengths.size(); r++) {
         lengths[r] = start[r] + step < c.tokens[r] ? start[r] + step + 1 : 0;
@@ -213,7 +213,7 @@ struct Bench {
       gather(start, step, 1, new_k, new_v);
       b.k = spread(new_k);
       b.v = spread(new_v);
-      status = kvproof::launch_append(p, b, nullptr);
+      status = kvproof::launch_quantize(p, b, true, nullptr);
     }
     return status;
   }

@@ -26,9 +26,6 @@ struct ErrorSink {
 
 kvp_status check_problem(const kvp_problem* problem, const ErrorSink& err);
 
-// Records of all requests, and of the longest one.
-uint64_t records_of(const kvp_problem& p);
-uint64_t longest_records(const kvp_problem& p);
 // Pages of the cache: of the pool, or one for each record.
 uint64_t pages_of(const kvp_problem& p);
 uint64_t total_tokens(const kvp_problem& p);

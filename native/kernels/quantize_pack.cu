@@ -57,11 +57,6 @@ struct PairWords {
   }
 };
 
-template <bool IS_BF16>
-DEV_FN float2 unpack(uint32_t x) {
-  return IS_BF16 ? dev::bf2unpack(x) : dev::h2unpack(x);
-}
-
 // ---- K per channel, and V: groups along the rows ----
 
 // What one lane needs of two steps: its columns are 2c + h + 8 side of each.
@@ -150,7 +145,7 @@ DEV_FN void quantize_columns(const QuantizeArguments& args, const Tile& tile, ui
           tile.fragment<IS_V>(x, i, 2 * pair + odd, lane);
           DEV_UNROLL
           for (int a = 0; a < 4; a++) {
-            const float2 v = unpack<IS_BF16>(x[a]);
+            const float2 v = unpack_pair(x[a], IS_BF16);
             const float(&min)[2] = p.min[odd][a >> 1], (&inverse)[2] = p.inverse[odd][a >> 1];
             packed.add(code_of(v.x, min[0], inverse[0], code_max), odd, a, 0);
             packed.add(code_of(v.y, min[1], inverse[1], code_max), odd, a, 1);
@@ -207,7 +202,7 @@ DEV_FN void quantize_rows(const QuantizeArguments& args, const Tile& tile, uint8
           tile.fragment<false>(x, i, 2 * pair + odd, lane);
           DEV_UNROLL
           for (int a = 0; a < 4; a++) {
-            const float2 v = unpack<IS_BF16>(x[a]);
+            const float2 v = unpack_pair(x[a], IS_BF16);
             packed.add(code_of(v.x, min[a & 1], inverse[a & 1], code_max), odd, a, 0);
             packed.add(code_of(v.y, min[a & 1], inverse[a & 1], code_max), odd, a, 1);
           }
@@ -283,42 +278,28 @@ quantize_kernel(const QuantizeArguments args) {
 
 // ---- launchers: a block for each half of a record, and two for the tail ----
 
-// Calls f(bits, fp16 or bf16) with constants; words are words at 16 bits.
-template <class F>
-static dev::Status with_format(const kvp_problem& problem, const F& f) {
-  return with_bits(problem.bits, [&](auto bits) {
-    if constexpr (decltype(bits)::value == 16) {
-      return f(bits, Bits<0>{});
-    } else {
-      return problem.type == KVP_BF16 ? f(bits, Bits<1>{}) : f(bits, Bits<0>{});
-    }
-  });
+template <int BITS>
+static dev::Status launch_bits(const dev::Launch& shape, const QuantizeArguments& args) {
+  constexpr bool packed = BITS != 16;  // else words are words
+  if (packed && args.is_bf16) return dev::launch(quantize_kernel<BITS, packed>, shape, args);
+  return dev::launch(quantize_kernel<BITS, false>, shape, args);
 }
 
-static dev::Status launch_with(const kvp_problem& problem, const kvp_buffers& buffers,
-                               bool is_append, void* stream) {
+dev::Status launch_quantize(const kvp_problem& problem, const kvp_buffers& buffers, bool is_append,
+                            void* stream) {
   QuantizeArguments args = quantize_arguments(problem, buffers);
   args.is_append = is_append;
   return for_each_request_table(problem, [&](const RequestTable& table) {
     args.requests = table;
-    dev::Launch shape;
-    shape.grid = {is_append ? 1 : records_max(table) + 1, 2 * args.kv_heads, table.count};
-    shape.threads = quantize_threads;
-    shape.smem_bytes = problem.bits == 16 ? 0 : record_tokens * args.head_size * 2;
-    shape.stream = stream;
-    return with_format(problem, [&](auto bits, auto is_bf16) {
-      return dev::launch(quantize_kernel<decltype(bits)::value, decltype(is_bf16)::value == 1>,
-                         shape, args);
-    });
+    const dev::Grid grid{is_append ? 1 : records_max(table) + 1, 2 * args.kv_heads, table.count};
+    const uint32_t smem_bytes = problem.bits == 16 ? 0 : record_tokens * args.head_size * 2;
+    const dev::Launch shape{grid, quantize_threads, smem_bytes, stream};
+    const auto launch_as = problem.bits == 2   ? launch_bits<2>
+                           : problem.bits == 4 ? launch_bits<4>
+                           : problem.bits == 8 ? launch_bits<8>
+                                               : launch_bits<16>;
+    return launch_as(shape, args);
   });
-}
-
-dev::Status launch_quantize(const kvp_problem& problem, const kvp_buffers& buffers, void* stream) {
-  return launch_with(problem, buffers, false, stream);
-}
-
-dev::Status launch_append(const kvp_problem& problem, const kvp_buffers& buffers, void* stream) {
-  return launch_with(problem, buffers, true, stream);
 }
 
 }  // namespace kvproof

@@ -3,8 +3,9 @@
 //
 // Comparisons are exact in every type; a NaN loses, -0 < +0 (quantize_group.h).
 #pragma once
+#include <type_traits>
+
 #include "quantize_group.h"
-#include "row_reduce.h"
 
 namespace kvproof {
 
@@ -45,63 +46,57 @@ DEV_FN void load_tile(const Tile& tile, const uint16_t* x, size_t token_stride) 
 
 // ---- extremes of two columns at once ----
 
-// A NaN loses; where there was nothing else, the extremes are what they start from.
-DEV_FN float2 number_or_lowest(float2 v) {
-  const float start = dev::f32_from_bits(0xff800000u);  // -Inf
-  return make_float2(dev::max_num(v.x, start), dev::max_num(v.y, start));
+DEV_FN uint32_t pair_max(uint32_t a, uint32_t b) { return dev::h2max(a, b); }
+DEV_FN uint32_t pair_min(uint32_t a, uint32_t b) { return dev::h2min(a, b); }
+DEV_FN float2 pair_max(float2 a, float2 b) {
+  return make_float2(dev::max_num(a.x, b.x), dev::max_num(a.y, b.y));
 }
-DEV_FN float2 number_or_highest(float2 v) {
-  const float start = dev::f32_from_bits(0x7f800000u);  // +Inf
-  return make_float2(dev::min_num(v.x, start), dev::min_num(v.y, start));
+DEV_FN float2 pair_min(float2 a, float2 b) {
+  return make_float2(dev::min_num(a.x, b.x), dev::min_num(a.y, b.y));
+}
+DEV_FN uint32_t pair_from(uint32_t x, int lanes_apart) { return dev::shfl_xor(x, lanes_apart); }
+DEV_FN float2 pair_from(float2 x, int lanes_apart) {
+  return make_float2(dev::shfl_xor(x.x, lanes_apart), dev::shfl_xor(x.y, lanes_apart));
 }
 
+// fp16 in pairs as they came, bf16 in f32. They start from a pair of the group and not from
+// infinities: with those, nvcc 13.0 makes three-way instructions for sm_90a (VHMNMX R, R, -INF,
+// -INF, R) that take the constants for zeros on an H100, where pack_test.cpp saw it. A NaN loses;
+// where there was nothing else, the extremes are infinite.
 template <bool IS_BF16>
-struct Extremes;
+struct Extremes {
+  using Pair = std::conditional_t<IS_BF16, float2, uint32_t>;
+  Pair max, min;
 
-// fp16 in pairs, as they came. They start from a pair of the group and not from infinities: with
-// those, nvcc 13.0 makes three-way instructions for sm_90a (VHMNMX R, R, -INF, -INF, R) that take
-// the constants for zeros on an H100, where pack_test.cpp saw it.
-template <>
-struct Extremes<false> {
-  uint32_t max, min;
-
-  DEV_FN void start(uint32_t x) { max = min = x; }
+  static DEV_FN Pair pair_of(uint32_t x) {
+    if constexpr (IS_BF16) return dev::bf2unpack(x);
+    if constexpr (!IS_BF16) return x;
+  }
+  static DEV_FN float2 numbers(Pair x) {
+    if constexpr (IS_BF16) return x;
+    if constexpr (!IS_BF16) return dev::h2unpack(x);
+  }
+  DEV_FN void start(uint32_t x) { max = min = pair_of(x); }
   DEV_FN void add(uint32_t x) {
-    max = dev::h2max(max, x);
-    min = dev::h2min(min, x);
+    max = pair_max(max, pair_of(x));
+    min = pair_min(min, pair_of(x));
   }
   DEV_FN void merge(int lanes_apart) {
-    max = dev::h2max(max, dev::shfl_xor(max, lanes_apart));
-    min = dev::h2min(min, dev::shfl_xor(min, lanes_apart));
-  }
-  DEV_FN void merge_rows() {
-    max = half2_max_over_rows(max);
-    min = half2_min_over_rows(min);
-  }
-  DEV_FN float2 highest() const { return number_or_lowest(dev::h2unpack(max)); }
-  DEV_FN float2 lowest() const { return number_or_highest(dev::h2unpack(min)); }
-};
-
-template <>
-struct Extremes<true> {
-  float2 max, min;
-
-  DEV_FN void start(uint32_t x) { max = min = dev::bf2unpack(x); }
-  DEV_FN void include(float2 high, float2 low) {
-    max = make_float2(dev::max_num(max.x, high.x), dev::max_num(max.y, high.y));
-    min = make_float2(dev::min_num(min.x, low.x), dev::min_num(min.y, low.y));
-  }
-  DEV_FN void add(uint32_t x) { include(dev::bf2unpack(x), dev::bf2unpack(x)); }
-  DEV_FN void merge(int lanes_apart) {
-    include(make_float2(dev::shfl_xor(max.x, lanes_apart), dev::shfl_xor(max.y, lanes_apart)),
-            make_float2(dev::shfl_xor(min.x, lanes_apart), dev::shfl_xor(min.y, lanes_apart)));
+    max = pair_max(max, pair_from(max, lanes_apart));
+    min = pair_min(min, pair_from(min, lanes_apart));
   }
   DEV_FN void merge_rows() {
     DEV_UNROLL
     for (int lanes_apart = 4; lanes_apart < 32; lanes_apart *= 2) merge(lanes_apart);
   }
-  DEV_FN float2 highest() const { return number_or_lowest(max); }
-  DEV_FN float2 lowest() const { return number_or_highest(min); }
+  DEV_FN float2 highest() const {
+    const float start = dev::f32_from_bits(0xff800000u);  // -Inf
+    return pair_max(numbers(max), make_float2(start, start));
+  }
+  DEV_FN float2 lowest() const {
+    const float start = dev::f32_from_bits(0x7f800000u);  // +Inf
+    return pair_min(numbers(min), make_float2(start, start));
+  }
 };
 
 }  // namespace kvproof

@@ -56,16 +56,9 @@ template <bool WIDE, int STEPS>
 DEV_FN void load_query_words(uint32_t (&q)[STEPS][2], const uint16_t* row, int lane) {
   const uint32_t* words = reinterpret_cast<const uint32_t*>(row);
   DEV_UNROLL
-  for (int step = 0; step < STEPS; step++) {
-    DEV_UNROLL
-    for (int i = 0; i < 2; i++) {
-      q[step][i] = row != nullptr ? words[pair_of<WIDE>(step, i, lane & 3)] : 0;
-    }
+  for (int at = 0; at < 2 * STEPS; at++) {
+    q[at / 2][at % 2] = row != nullptr ? words[pair_of<WIDE>(at / 2, at % 2, lane & 3)] : 0;
   }
-}
-
-DEV_FN float2 unpack_pair(uint32_t pair, bool is_bf16) {
-  return is_bf16 ? dev::bf2unpack(pair) : dev::h2unpack(pair);
 }
 
 // q-hat of eight rows, from their raw words. k2 = softmax_scale log2(e).
@@ -73,12 +66,10 @@ template <int STEPS>
 DEV_FN void scale_query_words(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
   float row_max = 0;
   DEV_UNROLL
-  for (int step = 0; step < STEPS; step++) {
-    DEV_UNROLL
-    for (int i = 0; i < 2; i++) {
-      const float2 pair = unpack_pair(tile.q[step][i] & 0x7fff7fffu, is_bf16);
-      row_max = dev::max_num(row_max, dev::max_num(pair.x, pair.y));
-    }
+  for (int at = 0; at < 2 * STEPS; at++) {
+    const int step = at / 2, i = at % 2;
+    const float2 pair = unpack_pair(tile.q[step][i] & 0x7fff7fffu, is_bf16);
+    row_max = dev::max_num(row_max, dev::max_num(pair.x, pair.y));
   }
   row_max = dev::max_num(row_max, dev::shfl_xor(row_max, 1));
   row_max = dev::max_num(row_max, dev::shfl_xor(row_max, 2));
@@ -86,12 +77,10 @@ DEV_FN void scale_query_words(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
   const int shift = is_bf16 || e < 14 ? e - 14 : 0;
   const float up = power_of_two(-shift);
   DEV_UNROLL
-  for (int step = 0; step < STEPS; step++) {
-    DEV_UNROLL
-    for (int i = 0; i < 2; i++) {
-      const float2 q = unpack_pair(tile.q[step][i], is_bf16);
-      tile.q[step][i] = dev::h2pack(dev::mul_rn(q.x, up), dev::mul_rn(q.y, up));
-    }
+  for (int at = 0; at < 2 * STEPS; at++) {
+    const int step = at / 2, i = at % 2;
+    const float2 q = unpack_pair(tile.q[step][i], is_bf16);
+    tile.q[step][i] = dev::h2pack(dev::mul_rn(q.x, up), dev::mul_rn(q.y, up));
   }
   tile.top = e - shift;
   // Transposing the exponents of columns g brings those of columns 2c and 2c + 1 to this lane.
@@ -143,11 +132,10 @@ DEV_FN void load_query(uint32_t (&q)[STEPS][2], const QueryTile<STEPS>& tile, co
 template <class K>
 DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const uint32_t (&q)[K::steps][2],
                               int top, const uint4* scales, int lane) {
-  const int c = lane & 3;
   uint32_t largest = 0;
   DEV_UNROLL
   for (int pair = 0; pair < K::steps / 2; pair++) {
-    const uint4 s = scales[c * (K::steps / 2) + pair];
+    const uint4 s = scales[(lane & 3) * (K::steps / 2) + pair];
     scaled[2 * pair][0] = s.x;
     scaled[2 * pair][1] = s.y;
     scaled[2 * pair + 1][0] = s.z;
@@ -164,19 +152,17 @@ DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const uint32_t (&
   const uint32_t m_half2 = half2_power_of_two(fast ? m_log2 : 0);
   const float m = power_of_two(m_log2);
   DEV_UNROLL
-  for (int step = 0; step < K::steps; step++) {
-    DEV_UNROLL
-    for (int i = 0; i < 2; i++) {
-      if (fast) {
-        scaled[step][i] = dev::h2mul(q[step][i], dev::h2mul(scaled[step][i], m_half2));
-      } else {  // products of two halves are exact in f32, and so is the power of two
-        const float2 x = dev::h2unpack(q[step][i]), s = dev::h2unpack(scaled[step][i]);
-        scaled[step][i] = dev::h2pack(dev::mul_rn(dev::mul_rn(x.x, s.x), m),
-                                      dev::mul_rn(dev::mul_rn(x.y, s.y), m));
-      }
-      const int weight = K::field_weight_log2(step, i);
-      if (weight != 0) scaled[step][i] = dev::h2mul(scaled[step][i], half2_power_of_two(-weight));
+  for (int at = 0; at < 2 * K::steps; at++) {
+    const int step = at / 2, i = at % 2;
+    if (fast) {
+      scaled[step][i] = dev::h2mul(q[step][i], dev::h2mul(scaled[step][i], m_half2));
+    } else {  // products of two halves are exact in f32, and so is the power of two
+      const float2 x = dev::h2unpack(q[step][i]), s = dev::h2unpack(scaled[step][i]);
+      scaled[step][i] =
+          dev::h2pack(dev::mul_rn(dev::mul_rn(x.x, s.x), m), dev::mul_rn(dev::mul_rn(x.y, s.y), m));
     }
+    const int weight = K::field_weight_log2(step, i);
+    if (weight != 0) scaled[step][i] = dev::h2mul(scaled[step][i], half2_power_of_two(-weight));
   }
   return power_of_two(24 - 14 + e);
 }
@@ -200,8 +186,7 @@ DEV_FN void store_query_sums(float* sums, const QueryTile<K::steps>& tile, int g
       sum[1] = dev::mul_rn(acc[1], 0x1p-24f);
     }
     sum += query_tile_rows;
-    DEV_UNROLL
-    for (int j = 0; j < 4; j++) acc[j] = 0;
+    acc[0] = acc[1] = acc[2] = acc[3] = 0;
   }
   dev::syncwarp();
 }
@@ -214,15 +199,12 @@ DEV_FN void find_mixed_groups(uint32_t (&mixed)[2], const QueryTile<K::steps>& t
                               int group_steps) {
   uint32_t positive = 0, negative = 0, zero = 0;
   DEV_UNROLL
-  for (int step = 0; step < K::steps; step++) {
-    const int group = step / group_steps;
-    DEV_UNROLL
-    for (int i = 0; i < 2; i++) {
-      const float2 q = dev::h2unpack(tile.q[step][i]);
-      positive |= static_cast<uint32_t>(q.x > 0 || q.y > 0) << group;
-      negative |= static_cast<uint32_t>(q.x < 0 || q.y < 0) << group;
-      zero |= static_cast<uint32_t>(q.x == 0 || q.y == 0) << group;
-    }
+  for (int at = 0; at < 2 * K::steps; at++) {
+    const int group = at / 2 / group_steps;
+    const float2 q = dev::h2unpack(tile.q[at / 2][at % 2]);
+    positive |= static_cast<uint32_t>(q.x > 0 || q.y > 0) << group;
+    negative |= static_cast<uint32_t>(q.x < 0 || q.y < 0) << group;
+    zero |= static_cast<uint32_t>(q.x == 0 || q.y == 0) << group;
   }
   uint32_t signs = positive | negative << 8 | zero << 16;  // at most 8 groups
   signs |= dev::shfl_xor(signs, 1);
@@ -237,12 +219,10 @@ DEV_FN void find_mixed_groups(uint32_t (&mixed)[2], const QueryTile<K::steps>& t
 template <class K>
 DEV_FN void weigh_query_fields(QueryTile<K::steps>& tile) {
   DEV_UNROLL
-  for (int step = 0; step < K::steps; step++) {
-    DEV_UNROLL
-    for (int i = 0; i < 2; i++) {
-      const int weight = K::field_weight_log2(step, i);
-      if (weight != 0) tile.q[step][i] = dev::h2mul(tile.q[step][i], half2_power_of_two(-weight));
-    }
+  for (int at = 0; at < 2 * K::steps; at++) {
+    const int step = at / 2, i = at % 2;
+    const int weight = K::field_weight_log2(step, i);
+    if (weight != 0) tile.q[step][i] = dev::h2mul(tile.q[step][i], half2_power_of_two(-weight));
   }
 }
 

@@ -52,9 +52,6 @@ struct CodeMatrix {
   static constexpr int lane_words = steps * BITS / 4;
   static constexpr int unit_words = lane_words < 4 ? lane_words : 4;
 
-  static constexpr int word_index(int row_tile, int word, int lane) {
-    return lane_word_index(lane_words, row_tile, word, lane);
-  }
   // The word of a lane that holds register a of a step: 4 bits have a word a step, 2 bits a word
   // for two, 8 bits two words a step.
   static constexpr int field_word(int step, int a) {
@@ -71,19 +68,6 @@ struct CodeMatrix {
   static constexpr int field_weight_log2(int step, int upper) {
     return field_bit(step, 2 * upper, 0);
   }
-  // The same from a (row, column) of the matrix: the word, and the lowest bit of the code in it.
-  static constexpr int code_word(int row, int column) {
-    const int lane = (row & 7) * 4 + ((column & 7) >> 1);
-    return word_index(row >> 4, field_word(column >> 4, register_of(row, column)), lane);
-  }
-  static constexpr int code_bit(int row, int column) {
-    return field_bit(column >> 4, register_of(row, column), column & 1);
-  }
-
- private:
-  static constexpr int register_of(int row, int column) {
-    return ((row >> 3) & 1) + ((column >> 3) & 1) * 2;
-  }
 };
 
 // Where the parameters of a channel are, K per channel: the channels that a lane multiplies in a
@@ -92,11 +76,6 @@ constexpr int k_parameter_index(int head_size, int channel) {
   const int step = channel >> 4, r = channel & 15;
   return (((r & 7) >> 1) * (head_size / 16) + step) * 4 + (r >> 3) * 2 + (r & 1);
 }
-template <int HEAD_SIZE>
-constexpr int k_parameter_index(int channel) {
-  return k_parameter_index(HEAD_SIZE, channel);
-}
-
 // Sizes that depend on the group, in bytes. A group along channels is never longer than a head.
 struct RecordSizes {
   uint32_t word_bytes;  // of K and of V
@@ -107,28 +86,13 @@ struct RecordSizes {
   constexpr uint32_t bytes() const { return k_half_bytes() + v_half_bytes(); }
 };
 
-constexpr uint32_t channel_groups(uint32_t head_size, uint32_t group) {
-  return group < head_size ? head_size / group : 1;
-}
-
 constexpr RecordSizes record_sizes(uint32_t bits, uint32_t group, uint32_t head_size,
                                    uint32_t k_axis) {
   const uint32_t words = record_tokens * head_size * bits / 8;
   if (bits == 16) return {words, 0, 0};
-  const uint32_t per_token = channel_groups(head_size, group) * record_tokens * 4;
+  const uint32_t per_token = (group < head_size ? head_size / group : 1) * record_tokens * 4;
   const uint32_t per_channel = record_tokens / (group < 128 ? group : 128) * head_size * 4;
   return {words, k_axis == KVP_AXIS_CHANNEL ? per_channel : per_token, per_token};
 }
-
-// What is known when a kernel is compiled. The group is an argument: it only says how often
-// parameters change.
-template <int BITS, int HEAD_SIZE, int K_AXIS>
-struct Record {
-  static_assert(HEAD_SIZE == 64 || HEAD_SIZE == 128 || HEAD_SIZE == 256);
-  using K = CodeMatrix<BITS, record_tokens, HEAD_SIZE>;
-  using V = CodeMatrix<BITS, HEAD_SIZE, record_tokens>;
-  static constexpr int bits = BITS, head_size = HEAD_SIZE, k_axis = K_AXIS;
-  static constexpr int code_max = (1 << BITS) - 1;
-};
 
 }  // namespace kvproof

@@ -61,31 +61,42 @@ constexpr int ring_slots = 2;
 // Blocks that share a multiprocessor of sm_90: one starts or merges while the other reads.
 constexpr int ring_blocks = 2;
 
+// What either ring has.
+struct RingSlots {
+  uint8_t* slots;  // shared, this warp's (ring_slots, slot_bytes)
+  HalfSource source;
+  uint32_t slot_bytes;
+  int at, lane;  // at: slot of the next half
+
+  DEV_FN void use(uint8_t* all, const HalfSource& from, const DecodeArguments& args, int warp,
+                  int of_lane) {
+    slot_bytes = args.slot_bytes;
+    slots = all + warp * ring_slots * slot_bytes;
+    source = from;
+    at = 0;
+    lane = of_lane;
+  }
+};
+
 template <int WARPS>
-struct BulkRing {
+struct BulkRing : RingSlots {
   static constexpr uint32_t arch = 90;
   // Warps for halves with so many bytes of words: two blocks fit in 227 KiB, or one if it is large.
   static constexpr int warps_for(int word_bytes) { return word_bytes <= 8192 ? 4 : 3; }
 
-  uint8_t* slots;  // shared, this warp's (ring_slots, slot_bytes)
-  uint64_t*
-      landed;  // shared, (ring_slots): completes phase i when the i-th half of the slot is there
-  HalfSource source;
-  uint32_t slot_bytes;
+  // Shared, (ring_slots): completes phase i when the i-th half of the slot is there.
+  uint64_t* landed;
   bool read_once;
-  int at, round, lane;  // at: slot of the next half; round: how often it was used
+  int round;  // how often slot `at` was used
 
   DEV_FN void start(uint8_t* all, const HalfSource& from, const DecodeArguments& args, int warp,
-                    int lane_) {
+                    int of_lane) {
     using Barriers = uint64_t[WARPS * ring_slots];
     DEV_SHARED(Barriers, barriers);
-    slot_bytes = args.slot_bytes;
-    slots = all + warp * ring_slots * slot_bytes;
+    use(all, from, args, warp, of_lane);
     landed = barriers + warp * ring_slots;
     read_once = args.read_once;
-    source = from;
-    at = round = 0;
-    lane = lane_;
+    round = 0;
     if (lane == 0) {
       for (int i = 0; i < ring_slots; i++) dev::mbar_init(&landed[i], 1);
       dev::fence_mbar_init();
@@ -121,25 +132,16 @@ struct BulkRing {
 };
 
 template <int WARPS>
-struct AsyncRing {
+struct AsyncRing : RingSlots {
   static constexpr uint32_t arch = 80;
   // As above: one block fits in the 99 KiB of sm_89.
   static constexpr int warps_for(int word_bytes) {
     return word_bytes <= 8192 ? 4 : word_bytes <= 16384 ? 2 : 1;
   }
 
-  uint8_t* slots;  // shared, this warp's (ring_slots, slot_bytes)
-  HalfSource source;
-  uint32_t slot_bytes;
-  int at, lane;
-
   DEV_FN void start(uint8_t* all, const HalfSource& from, const DecodeArguments& args, int warp,
-                    int lane_) {
-    slot_bytes = args.slot_bytes;
-    slots = all + warp * ring_slots * slot_bytes;
-    source = from;
-    at = 0;
-    lane = lane_;
+                    int of_lane) {
+    use(all, from, args, warp, of_lane);
     source.start();
     copy(0);
   }
@@ -168,5 +170,10 @@ struct AsyncRing {
     dev::cp_async_commit();
   }
 };
+
+// One launch of decode for the requests of args, with either ring, for each head size.
+using LaunchDecode = dev::Status(const DecodeArguments& args, uint32_t bits, void* stream);
+template <int HEAD_SIZE, template <int> class RingOf>
+LaunchDecode launch_decode_bits;
 
 }  // namespace kvproof

@@ -20,7 +20,6 @@
 #pragma once
 #include "numerics.h"
 #include "record.h"
-#include "row_reduce.h"
 
 namespace kvproof {
 
@@ -44,20 +43,12 @@ struct SoftmaxState {
 // top: of every group; 0 before the first record.
 template <class State>
 DEV_FN void clear(State& state, float top) {
+  state = {};
   DEV_UNROLL
   for (int j = 0; j < 2; j++) {
     state.max[j] = empty_max;
-    state.sum[j] = 0;
     DEV_UNROLL
-    for (int group = 0; group < State::groups; group++) {
-      state.zero_sum[group][j] = 0;
-      state.top[group][j] = top;
-    }
-  }
-  DEV_UNROLL
-  for (int i = 0; i < State::v_tiles; i++) {
-    DEV_UNROLL
-    for (int j = 0; j < 4; j++) state.o[i][j] = 0;
+    for (int group = 0; group < State::groups; group++) state.top[group][j] = top;
   }
 }
 
@@ -108,12 +99,10 @@ template <int TILES>
 DEV_FN void mask_scores(float (&s)[TILES][4], const Sight& sight, int lane) {
   const int g = lane >> 2;
   DEV_UNROLL
-  for (int i = 0; i < TILES; i++) {
-    DEV_UNROLL
-    for (int j = 0; j < 4; j++) {
-      const int token = i * 16 + g + (j >> 1) * 8;
-      s[i][j] = token < sight.limit[j & 1] ? s[i][j] : dev::f32_from_bits(0xff800000u);
-    }
+  for (int at = 0; at < 4 * TILES; at++) {
+    const int i = at / 4, j = at % 4;
+    const int token = i * 16 + g + (j >> 1) * 8;
+    s[i][j] = token < sight.limit[j & 1] ? s[i][j] : dev::f32_from_bits(0xff800000u);
   }
 }
 
