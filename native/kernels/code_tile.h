@@ -161,7 +161,7 @@ DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps
 
 // The same for K per token, over channel groups G in order, in units of q-hat 2^-24:
 //   S = RN(factor sum over G of fma(code sum_G, scale_G, RN(zero_G q sum_G))).
-// query: shared, of weigh_query_fields; sums: shared, of store_query_sums; mixed: of
+// query: shared, of weigh_fields; sums: shared, of store_query_sums; mixed: of
 // find_mixed_groups. group_pairs: half the column steps of a group, a power of two.
 template <class K, bool GROUPED>
 DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,

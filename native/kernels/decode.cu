@@ -12,7 +12,10 @@ uint32_t chosen_splits(const kvp_problem& problem, uint32_t multiprocessors) {
   if (longest_records(problem) > records) records = longest_records(problem);
   uint64_t splits = ring_blocks * multiprocessors / blocks;
   splits = splits < 1 ? 1 : splits;
-  return static_cast<uint32_t>(splits < records ? splits : records);
+  splits = splits < records ? splits : records;
+  // As few as do not make the longest block longer: combine has less to read.
+  const uint64_t length = (records + splits - 1) / splits;
+  return static_cast<uint32_t>((records + length - 1) / length);
 }
 
 template <template <int> class RingOf>

@@ -85,7 +85,7 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
   if (args.k_per_token) {
     store_query_sums<K>(sums, tile, channel_tiles, lane);
     find_mixed_groups<K>(mixed, tile, channel_tiles);
-    weigh_query_fields<K>(tile);
+    weigh_fields<K>(tile.q);
   }
   if constexpr (query_is_shared<F::steps>) {
     if (warp == 0) store_query(query, tile, lane);

@@ -99,11 +99,8 @@ DEV_FN void half_scores(float (&s)[TILES][4], const QueryTile<STEPS>& tile, bool
 // The query for half_scores, from its raw words: q-hat in fp16, q itself in bf16.
 template <int STEPS>
 DEV_FN void scale_half_query(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
-  if (is_bf16) {
-    tile.zero_factor[0] = tile.zero_factor[1] = k2;
-  } else {
-    scale_query_words(tile, false, k2);
-  }
+  if (!is_bf16) return scale_query_words(tile, false, k2);
+  tile.zero_factor[0] = tile.zero_factor[1] = k2;
 }
 
 // Weights of a step as operand B: rounded to fp16, or to bf16 with the rest in bf16 again.

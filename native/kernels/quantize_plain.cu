@@ -28,9 +28,8 @@ DEV_FN uint32_t code_by_the_spec(float x, const GroupParameters& p, int code_max
 
 DEV_KERNEL(record_tokens) quantize_plain_kernel(const QuantizeArguments args, uint32_t bits) {
   const uint32_t record = dev::block_x(), row = dev::block_z(), kv_head = dev::block_y() / 2;
-  const bool is_v = dev::block_y() % 2 == 1;
+  const bool is_v = dev::block_y() % 2 == 1, per_channel = !is_v && !args.k_per_token;
   const Request& request = args.requests.row[row];
-  const bool per_channel = !is_v && !args.k_per_token;
   const int thread = dev::thread_x(), head_size = args.head_size, code_max = (1 << bits) - 1;
   if (record < request.kept_records || record > request.records()) return;
   const uint16_t* x = args.source(is_v, request.first_token + record * record_tokens, kv_head);

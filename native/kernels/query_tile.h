@@ -124,6 +124,17 @@ DEV_FN void load_query(uint32_t (&q)[STEPS][2], const QueryTile<STEPS>& tile, co
   }
 }
 
+// q becomes operand B of the codes: each column divided by its field's weight.
+template <class K>
+DEV_FN void weigh_fields(uint32_t (&q)[K::steps][2]) {
+  DEV_UNROLL
+  for (int at = 0; at < 2 * K::steps; at++) {
+    uint32_t& x = q[at / 2][at % 2];
+    const int weight = K::field_weight_log2(at / 2, at % 2);
+    if (weight != 0) x = dev::h2mul(x, half2_power_of_two(-weight));
+  }
+}
+
 // ---- K per channel ----
 
 // q' for one token group, and the power of two that sums of q' times codes still need: the codes
@@ -149,21 +160,23 @@ DEV_FN float scale_query_tile(uint32_t (&scaled)[K::steps][2], const uint32_t (&
   const int e = clamp_int(exponent_of(scale_max), -24, 15);
   const int m_log2 = 14 - top - e;
   const bool fast = dev::vote_all(m_log2 >= 0 && m_log2 <= 15);
-  const uint32_t m_half2 = half2_power_of_two(fast ? m_log2 : 0);
-  const float m = power_of_two(m_log2);
-  DEV_UNROLL
-  for (int at = 0; at < 2 * K::steps; at++) {
-    const int step = at / 2, i = at % 2;
-    if (fast) {
-      scaled[step][i] = dev::h2mul(q[step][i], dev::h2mul(scaled[step][i], m_half2));
-    } else {  // products of two halves are exact in f32, and so is the power of two
-      const float2 x = dev::h2unpack(q[step][i]), s = dev::h2unpack(scaled[step][i]);
-      scaled[step][i] =
+  if (fast) {  // the same for the whole warp
+    const uint32_t m_half2 = half2_power_of_two(m_log2);
+    DEV_UNROLL
+    for (int at = 0; at < 2 * K::steps; at++) {
+      uint32_t& s = scaled[at / 2][at % 2];
+      s = dev::h2mul(q[at / 2][at % 2], dev::h2mul(s, m_half2));
+    }
+  } else {  // products of two halves are exact in f32, and so is the power of two
+    const float m = power_of_two(m_log2);
+    DEV_UNROLL
+    for (int at = 0; at < 2 * K::steps; at++) {
+      const float2 x = dev::h2unpack(q[at / 2][at % 2]), s = dev::h2unpack(scaled[at / 2][at % 2]);
+      scaled[at / 2][at % 2] =
           dev::h2pack(dev::mul_rn(dev::mul_rn(x.x, s.x), m), dev::mul_rn(dev::mul_rn(x.y, s.y), m));
     }
-    const int weight = K::field_weight_log2(step, i);
-    if (weight != 0) scaled[step][i] = dev::h2mul(scaled[step][i], half2_power_of_two(-weight));
   }
+  weigh_fields<K>(scaled);
   return power_of_two(24 - 14 + e);
 }
 
@@ -213,17 +226,6 @@ DEV_FN void find_mixed_groups(uint32_t (&mixed)[2], const QueryTile<K::steps>& t
   const uint32_t both = dev::movmatrix_trans(bits * 0x10001u);
   mixed[0] = both & 0xffff;
   mixed[1] = both >> 16;
-}
-
-// q-hat becomes operand B of the codes: each column divided by its field's weight.
-template <class K>
-DEV_FN void weigh_query_fields(QueryTile<K::steps>& tile) {
-  DEV_UNROLL
-  for (int at = 0; at < 2 * K::steps; at++) {
-    const int step = at / 2, i = at % 2;
-    const int weight = K::field_weight_log2(step, i);
-    if (weight != 0) tile.q[step][i] = dev::h2mul(tile.q[step][i], half2_power_of_two(-weight));
-  }
 }
 
 }  // namespace kvproof
