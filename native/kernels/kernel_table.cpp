@@ -116,7 +116,8 @@ static const char capabilities[] =
 "layout":"record128","tokensMax":16777216,"headsPerKvMax":64,"queryTokensMax":8,"paged":true,
 "append":true,"dequantize":true,"strided":true,"arithmetic":{"operands":"folded","sumLanes":8,
 "schedule":[{"sm":80,"warps":[[8192,4],[16384,2],[32768,1]]},
-{"sm":90,"warps":[[8192,4],[32768,3]],"exponential":"ex2.approx.ftz.f32"}]},"tiles":[8,16,32,64,128,1024],"deterministic":true,"batchInvariant":true})";
+{"sm":90,"warps":[[8192,4],[32768,3]],"exponential":"ex2.approx.ftz.f32"}]},
+"tiles":[8,16,32,64,128,1024],"deterministic":true,"batchInvariant":true})";
 
 }  // namespace kvproof
 
