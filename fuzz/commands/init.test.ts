@@ -50,6 +50,11 @@ describe('init', () => {
     expect(commandsOf(stdout).slice(-3)).toEqual(verbs.map((verb) => expect.stringMatching(verb)));
   });
 
+  it('--kind pytorch is compiled before the first deadline runs', () => {
+    const { stdout } = kvproof('init', 'compiled', '--kind', 'pytorch');
+    expect(commandsOf(stdout)[0]).toMatch(/python3 \S*torch_kernel\.py < \/dev\/null$/);
+  });
+
   it.each(['cpp', ...(hasNumpy ? ['python'] : [])])(
     'the commands that --kind %s prints run as they are, up to the first verdict',
     (kind) => {

@@ -51,7 +51,11 @@ const NVCC = 'nvcc -O2 -std=c++20 -arch=native -shared -Xcompiler -fPIC';
 
 const KINDS: Readonly<Record<string, Kind>> = {
   python: inPython('kernel.py'),
-  pytorch: inPython('torch_kernel.py', 'templates/torch_kernel.cpp'),
+  pytorch: {
+    ...inPython('torch_kernel.py', 'templates/torch_kernel.cpp'),
+    // Compiling can take longer than a process may take to say hello.
+    build: (folder) => `python3 ${folder}/torch_kernel.py < /dev/null`,
+  },
   triton: inPython('triton_kernel.py'),
   cpp: library('kernel.cpp', 'g++ -O2 -std=c++20 -shared -fPIC'),
   cuda: library('kernel.cu', NVCC, 'stream_abi.h', 'cuda_memory.h'),

@@ -3,7 +3,9 @@
     npx kvproof verify --kernel 'exec:python3 torch_kernel.py' --time 60s
 
 torch_kernel.cpp beside this file is compiled at the first start, which needs a C++ compiler and the
-package ninja; replace load() by an import of a package that you have built. The cache is int8 in
+package ninja, and minutes on a small machine: `python3 torch_kernel.py < /dev/null` does nothing else.
+A compilation that was killed leaves a file "lock" in ~/.cache/torch_extensions, on which the next one
+waits for ever. Replace load() by an import of a package that you have built. The cache is int8 in
 blocks of 32 channels with one fp16 scale (the format "llama-q8_0" of reference/formats).
 """
 
