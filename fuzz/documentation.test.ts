@@ -39,6 +39,8 @@ const scaled: readonly (readonly [RegExp, string])[] = [
   [/--shards \d+/, '--shards 2'],
   // One property of the thirty: what it is called with is tested here, not the kernel.
   [/kvproof (verify|fuzz) /, '$&--property exact-codes '],
+  // And one process, since other tests run beside this one.
+  [/kvproof (verify|fuzz) (?!.*--workers)/, '$&--workers 1 '],
   [/'?cuda:(\d|\*)'?/, 'sim:sm_90'],
   [/\$\{\{ matrix\.shard \}\}/g, '1'],
   [/\$\{\{ github\.sha \}\}/, '"$GITHUB_SHA"'],

@@ -170,13 +170,13 @@ function cellsOfScheme(
   lengths: readonly LengthClass[],
   distributions: readonly string[],
 ): string[] {
+  // Some hundred thousand: the name of a cell ends with its distribution.
   return ratios.flatMap((ratio) =>
     lengths.flatMap((length) =>
-      (['k', 'v'] as const).flatMap((tensor) =>
-        distributions.map((distribution) =>
-          cellName({ ...scheme, ratio, length, tensor, distribution }),
-        ),
-      ),
+      (['k', 'v'] as const).flatMap((tensor) => {
+        const place = cellName({ ...scheme, ratio, length, tensor, distribution: '' });
+        return distributions.map((distribution) => place + distribution);
+      }),
     ),
   );
 }

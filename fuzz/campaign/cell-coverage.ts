@@ -57,14 +57,28 @@ const LABELS: readonly (readonly [string, string])[] = [
   ['', ''],
 ];
 
+function labelled(value: string, field: number): string {
+  const [before, behind] = LABELS[field] ?? ['', ''];
+  return `${before}${value}${behind}`;
+}
+
+/** A pair is in some thousand cells: it is named where it is first met. */
 function pairsOf(cells: Iterable<string>): Set<string> {
   const pairs = new Set<string>();
+  const partners = new Map<number, Map<string, Set<string>>>();
   for (const cell of cells) {
-    const fields = cell
-      .split('/')
-      .map((value, i) => `${LABELS[i]?.[0] ?? ''}${value}${LABELS[i]?.[1] ?? ''}`);
+    const fields = cell.split('/');
     for (let i = 0; i < fields.length; i++) {
-      for (let j = i + 1; j < fields.length; j++) pairs.add(`${fields[i]} with ${fields[j]}`);
+      for (let j = i + 1; j < fields.length; j++) {
+        const place = i * fields.length + j;
+        const ofPlace = partners.get(place) ?? new Map<string, Set<string>>();
+        partners.set(place, ofPlace);
+        const known = ofPlace.get(fields[i]) ?? new Set<string>();
+        ofPlace.set(fields[i], known);
+        if (known.has(fields[j])) continue;
+        known.add(fields[j]);
+        pairs.add(`${labelled(fields[i], i)} with ${labelled(fields[j], j)}`);
+      }
     }
   }
   return pairs;

@@ -26,6 +26,7 @@ const quoted = (path: string) => `'${path}'`;
 
 function library(name: string, source: string, ...flags: string[]): string {
   const path = join(folder, `${name}.so`);
+  if (existsSync(path)) return `lib:${path}`;
   const args = ['-O1', '-std=c++20', '-shared', '-fPIC', `-I${plugin}`, ...flags, '-o', path];
   const built = spawnSync('g++', [...args, join(plugin, source)], { encoding: 'utf8' });
   if (built.status !== 0) throw new Error(`${source}: not compiled: ${built.stderr}`);
