@@ -21,7 +21,7 @@ import { drawAt, type Seed } from '../campaign/seed.js';
 /** About 1,000 pairs of a token and a query head: 10 ms a run on the emulator. */
 const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 520, requestsMax: 4, kvHeadsMax: 3 } as const;
 /** Kinds of full draws in turn; null: as a campaign draws them. A long one takes seconds. */
-const FULL_KINDS = [null, 'crowd', 'split', 'shared', 'deep', 'crowd', 'shared', 'long'] as const;
+const FULL_KINDS = [null, 'crowd', 'split', 'shared', 'deep', 'steps', 'shared', 'long'] as const;
 /** Cases among which the small ones are three in four; later they are one in two. */
 const OPENING = 64;
 /** Beyond any number of cases that a score runs: the two kinds of draws never share a stream. */

@@ -8,7 +8,7 @@ import { recordTokens } from '../../reference/scheme.js';
 import { type Case, multiplyAdds, type PageOptions } from '../case.js';
 import type { ProblemSpace } from './problem.js';
 
-export const RARE_KINDS = ['deep', 'crowd', 'split', 'shared', 'long'] as const;
+export const RARE_KINDS = ['deep', 'crowd', 'steps', 'split', 'shared', 'long'] as const;
 export type RareKind = (typeof RARE_KINDS)[number];
 
 /** Requests of a crowd: beside powers of two, which tables, warps and grids are made for. */
@@ -23,6 +23,8 @@ const DEPTHS = [2, 3, 4, 5, 8];
 const SPLIT_RECORDS = [3, 4, 5, 6];
 /** Beyond 16 bits: the last length that fits, and some that do not, with and without a tail. */
 const LONG = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 16 + 128, 2 ** 16 + 131];
+/** 129 splits of 512 records: their product takes more than 16 bits too. */
+const LONG_SPLITS = [0, 1, 4, 129];
 /** A long request takes so many times the budget of another case, in one query head. */
 const LONG_BUDGETS = 9;
 
@@ -45,7 +47,9 @@ export function rareCase(random: fc.Random, c: Case, kind: RareKind, space: Rare
     case 'deep':
       return deep(random, c, space);
     case 'crowd':
-      return crowd(random, c, space);
+      return crowd(random, c, space, false);
+    case 'steps':
+      return crowd(random, c, space, space.append);
     case 'split':
       return split(random, c, space);
     case 'shared':
@@ -57,9 +61,9 @@ export function rareCase(random: fc.Random, c: Case, kind: RareKind, space: Rare
 
 /**
  * Many short requests, with one KV head and a query head or two; half of them behind a page table,
- * and half of these in steps.
+ * and half of these in steps; all of them if `inSteps`.
  */
-function crowd(random: fc.Random, c: Case, space: RareSpace): Case {
+function crowd(random: fc.Random, c: Case, space: RareSpace, inSteps: boolean): Case {
   const { tokensMax, ratioMax, multiplyAddsMax } = space.problem;
   const few = [pick(random, CROWD_TOKENS), pick(random, CROWD_TOKENS)];
   const count = pick(random, CROWDS);
@@ -69,8 +73,8 @@ function crowd(random: fc.Random, c: Case, space: RareSpace): Case {
   const problem = affordable({ ...c.problem, tokens, queryHeads, kvHeads: 1 }, multiplyAddsMax);
   if (problem === null) return c;
   const { pages: _p, appended: _a, ...options } = c.options;
-  const isPaged = space.paged && random.nextInt(0, 1) === 0;
-  const isAppended = space.append && isPaged && random.nextInt(0, 1) === 0;
+  const isPaged = inSteps || (space.paged && random.nextInt(0, 1) === 0);
+  const isAppended = inSteps || (space.append && isPaged && random.nextInt(0, 1) === 0);
   return {
     ...c,
     problem,
@@ -157,7 +161,7 @@ function alone(
 /** One request whose length takes more than 16 bits. */
 function long(random: fc.Random, c: Case, { problem: space, longTokensMax }: RareSpace): Case {
   const tokens = pick(random, LONG);
-  const splits = pick(random, [0, 1, 4]);
+  const splits = pick(random, LONG_SPLITS);
   const { queryTokens: _n, ...rest } = c.problem;
   const problem = { ...rest, tokens: [tokens], queryHeads: 1, kvHeads: 1 };
   const isTooDear = multiplyAdds(problem) > LONG_BUDGETS * space.multiplyAddsMax;
