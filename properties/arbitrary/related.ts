@@ -4,6 +4,7 @@
 
 import type fc from 'fast-check';
 import { packedTokens } from '../../reference/cache.js';
+import { queryTokenCount } from '../../reference/problem.js';
 import { recordTokens } from '../../reference/scheme.js';
 import type { Case } from '../case.js';
 import { LIMITS } from '../parse-case.js';
@@ -19,7 +20,8 @@ export function related(
   c: Case,
   space: RareSpace & { readonly rareOneIn: number; readonly always?: RareKind | undefined },
 ): Case {
-  const changed = evenlyWeighted(random, lossless(random, fromOneModel(c)));
+  const values = evenlyWeighted(random, lossless(random, fromOneModel(c)));
+  const changed = beyondTheRecord(random, values);
   if (space.always !== undefined) return rareCase(random, changed, space.always, space);
   switch (random.nextInt(0, space.rareOneIn - 1)) {
     case 0:
@@ -92,6 +94,20 @@ function evenlyWeighted(random: fc.Random, c: Case): Case {
     tensors: { ...c.tensors, q: normal(random.nextInt(-5, 1)), k: normal(0) },
     options: { ...c.options, softmaxScale },
   };
+}
+
+/**
+ * Of several query tokens the first see less than the last: in a third of the cases requests end so
+ * soon behind a record that some of them see nothing of the window.
+ */
+function beyondTheRecord(random: fc.Random, c: Case): Case {
+  const queries = queryTokenCount(c.problem);
+  if (queries === 1 || random.nextInt(0, 2) !== 0) return c;
+  const tokens = c.problem.tokens.map((length) => {
+    const packed = packedTokens(length);
+    return packed === 0 ? length : Math.min(length, packed + random.nextInt(0, queries - 1));
+  });
+  return { ...c, problem: { ...c.problem, tokens } };
 }
 
 /** Where splits are fixed, a third of them are near what the longest request has to share out. */
