@@ -8,7 +8,8 @@
 // An infinite output may also be NaN: a weight that float64 still sees may round to 0, in any f32
 // or fp16 softmax, and 0 times an infinite value is NaN. What is never accepted there is a finite
 // number or the other infinity. Where no score is known to a bit, any of the row's tokens may have
-// the weight, and one whose value an fp16 output cannot hold makes it infinite.
+// the weight: one whose value an fp16 output cannot hold makes it infinite, and so does an infinite
+// one whose weight is 0 in float64 (BoundResult.alternative).
 
 import { admitsOutput, type BoundResult } from '../reference/bound.js';
 import { inRange, type OutputRange } from '../reference/bound-l2.js';
@@ -56,7 +57,8 @@ export function outputRatio(expected: BoundResult, i: number, bits: number, row:
     const largest = expected.valueMax[row];
     const mayOverflow =
       expected.type === 'fp16' && largest >= NEAR_OVERFLOW && largest < Number.POSITIVE_INFINITY;
-    return infinite && Number.isNaN(value) ? 0 : classRatio(value, expected.output[i], mayOverflow);
+    if ((infinite && Number.isNaN(value)) || value === expected.alternative[i]) return 0;
+    return classRatio(value, expected.output[i], mayOverflow);
   }
   const accepted = admitsOutput(expected, i, value);
   return ratioOf(accepted, value, expected.output[i], expected.outputBound[i]);

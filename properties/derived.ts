@@ -137,6 +137,7 @@ function boundOfRows(bound: BoundResult, rows: Int32Array, headSize: number): Bo
     lseBound: Float64Array.from(rows, (row) => bound.lseBound[Math.max(row, 0)]),
     valueMax: Float64Array.from(rows, (row) => bound.valueMax[Math.max(row, 0)]),
     guarded: Uint8Array.from(rows, (row) => bound.guarded[Math.max(row, 0)]),
+    alternative: elements(bound.alternative),
   };
 }
 

@@ -15,7 +15,7 @@ import { accept, verdictOf } from './acceptance.js';
 import { below } from './generator.js';
 import type { Ran } from './kernel.js';
 import { pageTable } from './pages.js';
-import { exponentField, isPlain, scaledExactly } from './power-of-two.js';
+import { isPlain, scaledExactly } from './power-of-two.js';
 import type { Judgement, Observation, Property, Verdict } from './property.js';
 import { describeRow, rowPlaces } from './rows.js';
 import { notRecords } from './stored.js';
@@ -83,7 +83,8 @@ function outputError(
     return y === stored ? null : `found ${y}, required ${stored}`;
   }
   const smallest = normalMin(type);
-  if (exponentField(before, type) > 0 && Math.abs(required) >= smallest) {
+  // The smallest normal number itself may have been rounded up from the subnormal ones.
+  if (Math.abs(x) > smallest && Math.abs(required) > smallest) {
     return y === required ? null : `found ${y}, required ${required}`;
   }
   // Half a subnormal quantum of each, and a rounding of the result if it is normal.

@@ -37,6 +37,7 @@ import { type HeadCache, oneQueryToken } from './cache.js';
 import { ln2, log2, log2e } from './exp.js';
 import { type ElementType, elementRound, f64Array } from './format.js';
 import { headIsFinite, reach } from './guards.js';
+import { infiniteAlternatives, scoresUnknown } from './infinite-alternatives.js';
 import { elementType, type Problem, queriesPerKvHead } from './problem.js';
 import { type RowWeights, weighRow } from './row-weights.js';
 import { channelGroup, isPlain } from './scheme.js';
@@ -67,6 +68,11 @@ export interface BoundResult {
    * values is known.
    */
   readonly guarded: Uint8Array;
+  /**
+   * As output: the infinity that an element may be although float64 has NaN; else NaN. In a guarded
+   * row whose scores are finite and known to no bit (infiniteAlternatives).
+   */
+  readonly alternative: Float64Array;
 }
 
 /** Views of one KV head's query rows in a BoundResult. */
@@ -269,6 +275,10 @@ function boundHead(
     const valid = boundRow(a, head, sums, row, out) && finite && within;
     if (valid) continue;
     out.guarded[h] = 1;
+    if (weights[h].errorMax >= scoresUnknown && Number.isFinite(out.lse[h])) {
+      const row = (x: Float64Array) => x.subarray(h * headSize, (h + 1) * headSize);
+      infiniteAlternatives(head, scratch.rows, row(out.output), row(out.alternative));
+    }
     out.lseBound[h] = Number.NaN;
     out.outputBound.fill(Number.NaN, h * headSize, (h + 1) * headSize);
     out.outputRadius.fill(Number.NaN, h * headSize, (h + 1) * headSize);
@@ -295,6 +305,7 @@ function boundKnown(
     lseBound: new Float64Array(rows),
     valueMax: new Float64Array(rows),
     guarded: new Uint8Array(rows),
+    alternative: elements().fill(Number.NaN),
   };
   const queries = queriesPerKvHead(p);
   const scratch = scratchRows(headSize);
@@ -310,6 +321,7 @@ function boundKnown(
       lseBound: ofRows(result.lseBound),
       valueMax: ofRows(result.valueMax),
       guarded: result.guarded.subarray(first, end),
+      alternative: ofElements(result.alternative),
     });
   }
   return result;
@@ -350,6 +362,9 @@ export function boundL1(
     raise(result.lseBound, other.lseBound);
     raise(result.valueMax, other.valueMax);
     raise(result.guarded, other.guarded);
+    result.alternative.forEach((x, i) => {
+      if (Number.isNaN(x)) result.alternative[i] = other.alternative[i];
+    });
   }
   return result;
 }

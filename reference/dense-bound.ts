@@ -214,6 +214,7 @@ export function boundDense(
     ...{ output: elements(), outputBound: elements(), outputRadius: elements() },
     ...{ lse: new Float64Array(rows), lseBound: new Float64Array(rows) },
     ...{ valueMax: new Float64Array(rows), guarded: new Uint8Array(rows) },
+    alternative: elements().fill(Number.NaN),
   };
   const scale = Math.fround(softmaxScale);
   const queries = queriesPerKvHead(problem);

@@ -33,6 +33,8 @@ export interface RowWeights {
   readonly anchor: number;
   /** largest weight of the shadow: 1 / sum of 2^x */
   readonly weightMax: number;
+  /** largest E_j without the part that all tokens share */
+  readonly errorMax: number;
 }
 
 /** Products of two roundings: x of the kernel is off by e itself, ln(1 + eps) by eps^2. */
@@ -95,9 +97,11 @@ export function weighRow(
     }
   }
   // E_j needs x_j, which normalize overwrites. Beyond 128 a weight is flushed anyway.
+  let errorMax = 0;
   for (let j = 0; j < tokens; j++) {
     const difference = Math.min(shadowMax - shadows[j], 128);
     errors[j] = secondOrder * ln2 * (errors[j] + 4 * u * difference);
+    errorMax = Math.max(errorMax, errors[j]);
   }
   const exact = normalize(scores);
   const shadow = normalize(shadows);
@@ -117,7 +121,7 @@ export function weighRow(
     else driftMax = Math.max(driftMax, theta);
   }
   return {
-    ...{ shadowLogSum, drift, tail, driftMax, anchor },
+    ...{ shadowLogSum, drift, tail, driftMax, anchor, errorMax },
     logSum: exact.max + log2(exact.sum),
     weightMax: 1 / shadow.sum,
   };

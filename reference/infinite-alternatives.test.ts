@@ -1,0 +1,60 @@
+// Tests of infinite-alternatives.ts in bounds: an infinite value whose weight is 0 makes NaN in
+// float64, or its infinity where no score is known to a bit; nowhere else.
+import { expect, it } from 'vitest';
+import { anyArithmetic, boundL1 } from './bound.js';
+import { readCache, referenceCache } from './cache.js';
+import { f16FromF64 } from './format.js';
+import type { Problem } from './problem.js';
+import type { Scheme } from './scheme.js';
+
+const size = 64;
+const p: Problem = { tokens: [2], queryHeads: 1, kvHeads: 1, headSize: size };
+const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+const words = (of: (i: number) => number, count = size) =>
+  Uint16Array.from({ length: count }, (_, i) => f16FromF64(of(i)));
+
+/** Scores cancel, from terms of 1541 * 511 * scale; values of the first channels are given. */
+function bound(scale: number, values: readonly (readonly [number, number])[]) {
+  const sign = (i: number) => (i % 2 === 0 ? 1 : -1);
+  const k = words((i) => 1541 * sign(i) * (i < size ? 1 : -1), 2 * size);
+  const q = words((i) => -511 + (i % 3) / 4);
+  const v = words((i) => values[i % size]?.[i < size ? 0 : 1] ?? 1, 2 * size);
+  const { cache, kResidual, vResidual } = referenceCache(p, scheme, k, v);
+  const heads = readCache(p, scheme, cache, kResidual, vResidual);
+  return boundL1(p, scale, q, heads, anyArithmetic);
+}
+
+const inf = Number.POSITIVE_INFINITY;
+const both = [
+  [inf, 1],
+  [1, inf],
+] as const;
+
+it('is the infinity of a channel in which a weight of 0 met it', () => {
+  const { output, alternative, guarded, lse } = bound(64, both);
+  expect(guarded[0]).toBe(1);
+  expect(Number.isFinite(lse[0])).toBe(true);
+  // One of the two tokens has all of the weight, so one channel is NaN and the other Inf.
+  const nan = Number.isNaN(output[0]) ? 0 : 1;
+  expect([output[nan], output[1 - nan]]).toEqual([Number.NaN, inf]);
+  expect([alternative[nan], alternative[1 - nan]]).toEqual([inf, Number.NaN]);
+  expect(alternative.subarray(2).every(Number.isNaN)).toBe(true);
+});
+
+it('is there for one infinity, not for both, nor beside NaN', () => {
+  const { output, alternative } = bound(64, [
+    [-inf, -inf],
+    [inf, -inf],
+    [Number.NaN, inf],
+    [inf, Number.NaN],
+  ]);
+  expect(output.subarray(0, 4).every(Number.isNaN)).toBe(true);
+  expect([...alternative.subarray(0, 4)]).toEqual([-inf, Number.NaN, Number.NaN, Number.NaN]);
+});
+
+it('is nowhere if scores are known', () => {
+  const { output, alternative, guarded } = bound(1, both);
+  expect(guarded[0]).toBe(1);
+  expect([output[0], output[1]].some(Number.isNaN)).toBe(true);
+  expect(alternative.every(Number.isNaN)).toBe(true);
+});
