@@ -1,7 +1,7 @@
 // A campaign over kernels that crash, hang, lose the device or are not deterministic, in real
 // worker processes. Whatever a kernel does comes back as a finding or as an exit code, and never
 // ends the campaign.
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -77,6 +77,21 @@ describe('a kernel that ends its process', () => {
     const text = readFileSync(join(campaign.folder, 'findings', files[0]), 'utf8');
     expect(JSON.parse(text)).toMatchObject({ schema: 'kvproof.finding/1', property: 'run' });
   });
+});
+
+it('a finding is on disk before the next one is shrunk', async () => {
+  const path = join(folder(), 'findings');
+  const stored = new Map<string, number>();
+  const shrinking = (signature: string) => {
+    const count = existsSync(path) ? readdirSync(path).length : 0;
+    if (!stored.has(signature)) stored.set(signature, count);
+  };
+  const campaign = await campaignOf('hostile:doubled', {
+    ...{ properties: ['error-bound', 'zero-query'], findings: path, shrinkMs: 500 },
+    events: { opened: () => {}, ran: () => {}, shrinking },
+  });
+  expect(signatures(campaign).length).toBeGreaterThan(1);
+  expect([...stored.values()]).toEqual(signatures(campaign).map((_, i) => i));
 });
 
 it('a kernel that hangs is killed at the deadline and is a finding', async () => {

@@ -120,11 +120,12 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     const climber = new Climber(hello.capabilities, options.seed);
     const pool = await climb(planned, plan.length, budget.climbed ?? 0, climber, run);
     const commit = headCommit(process.cwd());
-    const shrunk = await shrinkAll(pool.records, arbitrary, lanes, options);
-    const findings = shrunk.map((one) => {
+    const findings: ReportedFinding[] = [];
+    // Each is stored when it is shrunk: a run that is killed meanwhile keeps those before.
+    await shrinkAll(pool.records, arbitrary, lanes, options, (one) => {
       const reported = storeShrunk(one, { ...options, kernel, device: hello.device, commit });
       const { property, signature } = reported.finding;
-      return { ...reported, isNew: !(baseline?.has(property, signature) ?? false) };
+      findings.push({ ...reported, isNew: !(baseline?.has(property, signature) ?? false) });
     });
     return {
       kind: 'campaign',
@@ -214,24 +215,24 @@ async function shrinkAll(
   arbitrary: ShrinkContext['arbitrary'],
   lanes: readonly Lane[],
   options: CampaignOptions,
-): Promise<ShrunkGroup[]> {
+  onShrunk: (one: ShrunkGroup) => void,
+): Promise<void> {
   const shrunk: ShrunkGroup[] = [];
   const stopAt = Date.now() + SHRINK_TOTAL * options.shrinkMs;
   for (const group of groupFailures(records)) {
     const hints = shrunk.map(({ result }) => result.case);
     const { signature } = group.failure;
     options.events.shrinking(signature, 0);
-    shrunk.push(
-      await shrinkGroup(group, hints, {
-        arbitrary,
-        lanes,
-        properties: options.properties,
-        caseDeadlineMs: options.caseDeadlineMs,
-        budgetMs: Math.min(options.shrinkMs, stopAt - Date.now()),
-        interrupt: options.interrupt,
-        onTry: (tries) => options.events.shrinking(signature, tries),
-      }),
-    );
+    const one = await shrinkGroup(group, hints, {
+      arbitrary,
+      lanes,
+      properties: options.properties,
+      caseDeadlineMs: options.caseDeadlineMs,
+      budgetMs: Math.min(options.shrinkMs, stopAt - Date.now()),
+      interrupt: options.interrupt,
+      onTry: (tries) => options.events.shrinking(signature, tries),
+    });
+    shrunk.push(one);
+    onShrunk(one);
   }
-  return shrunk;
 }

@@ -69,6 +69,8 @@ function spoiled(result, c) {
 /** Wrong answers that need no process to suffer: by mode. */
 const lies = {
   wrong: spoiled,
+  /** Every number is half or twice what it should be. */
+  doubled: (result) => ({ ...result, output: result.output.map((word) => word ^ 0x400) }),
   /** An output that lacks its last element. */
   shape: (result) => ({ ...result, output: result.output.subarray(1) }),
   /** What the host says of a kernel that wrote behind its output. */
