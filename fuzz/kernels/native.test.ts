@@ -237,9 +237,10 @@ describe('a run with a page table', () => {
     const changes = { inputPadding: 8 };
     const result = await call('run', handle, { ...paged, ...changes }, given, nanPoison);
     // Tokens of q, quantised ones of k and v, appended ones and none. Bytes of a token: 4 heads of
-    // q or 2 of k or v; behind each head of k and behind each token of v the gap is twice as wide.
+    // q or 2 of k or v; gaps behind heads and tokens of q, twice as wide behind heads of k and
+    // behind tokens of v.
     const [q, quantised, appended, none] = [8, 160 + 120, 283, 4 * 140 - 283];
-    const [ofQ, ofK, ofV] = [4 * 32 + 16, 2 * 48 + 16, 2 * 32 + 32];
+    const [ofQ, ofK, ofV] = [4 * 32 + 16, 2 * 48, 2 * 16 + 32];
     const initialised = q * ofQ + (quantised + appended + none) * (ofK + ofV) + 4 * 12;
     const held = q * 4 * 16 + (quantised + appended) * 4 * 16 + 4 * 4;
     const between = initialised - held;

@@ -68,17 +68,19 @@ struct Problem {
     if (input_padding > 0) {
       const RowStrides q = query_strides(), k = key_strides(), v = value_strides();
       problem.q_head_stride = q.head, problem.q_token_stride = q.token;
-      problem.k_head_stride = k.head, problem.k_token_stride = k.token;
-      problem.v_head_stride = v.head, problem.v_token_stride = v.token;
+      // 0 stands for a distance that follows from the other one (kernel_abi.h).
+      problem.k_head_stride = k.head, problem.k_token_stride = 0;
+      problem.v_head_stride = 0, problem.v_token_stride = v.token;
     }
     return problem;
   }
 
-  // Unlike for q, k and v, and a token is further than its heads, so that no distance can be had
-  // from another one. Dense without padding.
+  // Unlike for q, k and v, so that no distance can be had from another tensor's: gaps behind heads
+  // and, further, behind tokens of q, behind heads alone of k, behind tokens alone of v. Dense
+  // without padding.
   RowStrides query_strides() const { return strides_of(query_heads, 1, 1); }
-  RowStrides key_strides() const { return strides_of(kv_heads, 2, 1); }
-  RowStrides value_strides() const { return strides_of(kv_heads, 1, 2); }
+  RowStrides key_strides() const { return strides_of(kv_heads, 2, 0); }
+  RowStrides value_strides() const { return strides_of(kv_heads, 0, 2); }
 
   // Tokens of request r that are appended one a step, and the steps that this takes.
   uint64_t appended_tokens(size_t r) const {

@@ -70,7 +70,8 @@ typedef struct kvp_problem {
      written. quantize and append leave those pages alone. Multiples of KVP_RECORD_TOKENS. */
   const int64_t* kept;
   /* In elements, from one token (of q: query token) to the next and from one head to the next;
-     multiples of 8, rows do not overlap. 0: dense. */
+     multiples of 8, rows do not overlap. 0: dense, that is head_size from head to head, and from
+     token to token the number of heads times the distance of heads. */
   uint64_t q_token_stride, q_head_stride;
   uint64_t k_token_stride, k_head_stride;
   uint64_t v_token_stride, v_head_stride;

@@ -145,6 +145,10 @@ static kvp_status decode(const kvp_problem* p, const kvp_buffers* b, void* strea
 
 static uint64_t stride_or(uint64_t stride, uint64_t dense) { return stride != 0 ? stride : dense; }
 
+static uint64_t k_token_stride(const kvp_problem* p) {
+  return stride_or(p->k_token_stride, p->kv_heads * stride_or(p->k_head_stride, p->head_size));
+}
+
 /* Word (token of the request, head, channel) of the cache. */
 static uint16_t* cached(const kvp_problem* p, const kvp_buffers* b, uint32_t request, int64_t token,
                         uint32_t head) {
@@ -169,7 +173,7 @@ static void put_token(const kvp_problem* p, const kvp_buffers* b, uint32_t reque
 static kvp_status paged_quantize(const kvp_problem* p, const kvp_buffers* b, void* stream,
                                  char* err, size_t err_bytes) {
   (void)stream, (void)err, (void)err_bytes;
-  const uint64_t row = stride_or(p->k_token_stride, (uint64_t)p->kv_heads * p->head_size);
+  const uint64_t row = k_token_stride(p);
   const uint16_t* k = b->k;
   for (uint32_t r = 0; r < p->requests; k += p->tokens[r++] * row) {
     for (int64_t token = p->kept == NULL ? 0 : p->kept[r]; token < p->tokens[r]; ++token) {
@@ -182,7 +186,7 @@ static kvp_status paged_quantize(const kvp_problem* p, const kvp_buffers* b, voi
 static kvp_status paged_append(const kvp_problem* p, const kvp_buffers* b, void* stream, char* err,
                                size_t err_bytes) {
   (void)stream, (void)err, (void)err_bytes;
-  const uint64_t row = stride_or(p->k_token_stride, (uint64_t)p->kv_heads * p->head_size);
+  const uint64_t row = k_token_stride(p);
   for (uint32_t r = 0; r < p->requests; ++r) {
     const int64_t tokens = p->tokens[r];
     if (tokens == 0) continue;
