@@ -37,14 +37,15 @@ async function campaignOf(
 
 it('a canary that is wrong in one case of a hundred is noticed within 600 cases', async () => {
   const campaign = await campaignOf('hostile:canary', 600, ['exact-codes']);
-  expect(campaign.findings).toHaveLength(1);
-  const { finding, count } = campaign.findings[0];
-  expect(finding.property).toBe('exact-codes');
-  // About six; cases without a record have no code that could be wrong.
-  expect(count).toBeGreaterThanOrEqual(1);
+  expect(campaign.findings.length).toBeGreaterThan(0);
+  // About six; a case without a token has nothing that could be wrong.
+  const count = campaign.findings.reduce((sum, found) => sum + found.count, 0);
   expect(count).toBeLessThan(15);
-  // However little there is to shrink to, what is reported fails by itself.
-  expect(Number.parseInt(caseHash(finding.case).slice(0, 8), 16) % 100).toBe(0);
+  for (const { finding } of campaign.findings) {
+    expect(finding.property).toBe('exact-codes');
+    // However little there is to shrink to, what is reported fails by itself.
+    expect(Number.parseInt(caseHash(finding.case).slice(0, 8), 16) % 100).toBe(0);
+  }
 }, 240_000);
 
 it('a kernel that writes behind its output is found by its redzone', async () => {

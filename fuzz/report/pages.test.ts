@@ -85,8 +85,10 @@ class Tab {
     return result.value;
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    const ended = new Promise((resolve) => this.child.once('exit', resolve));
     this.child.kill('SIGKILL');
+    await ended;
   }
 }
 
@@ -125,9 +127,10 @@ describe.skipIf(browser === undefined)('pages in a browser', () => {
     tab = new Tab(browser as string);
     await tab.open();
   }, 60_000);
-  afterAll(() => {
-    tab.close();
-    rmSync(work, { recursive: true, force: true, maxRetries: 5 });
+  afterAll(async () => {
+    await tab.close();
+    // Processes that the browser started write to its profile for a moment longer.
+    rmSync(work, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   });
 
   it('the documents', async () => {
