@@ -133,7 +133,7 @@ describe('buildMutant', () => {
       mkdirSync(dirname(join(root, object)), { recursive: true });
       const source = 'const char* second_unit(void) { return "as built"; }';
       const args = ['-x', 'c', '-fPIC', '-c', '-', '-o', join(root, object)];
-      expect(spawnSync('cc', args, { input: source }).status).toBe(0);
+      expect(spawnSync('gcc', args, { input: source }).status).toBe(0);
       describeBuild({ sources: [SOURCE, second], objects: [found] });
     }
 
