@@ -47,6 +47,9 @@ export function largestDifference(
   const note = (what: string, at: number, difference: number) => {
     if (!(difference <= worst.difference)) worst = { what, at, difference };
   };
+  a.alternative.forEach((x, at) => {
+    if (!Object.is(x, b.alternative[at])) note('alternative', at, Number.POSITIVE_INFINITY);
+  });
   for (const [row, guarded] of a.guarded.entries()) {
     if (guarded !== b.guarded[row]) note('guarded', row, Number.POSITIVE_INFINITY);
     if (guarded !== 0) continue; // only the class of values is known

@@ -11,6 +11,7 @@ import { judgementOf } from '../../properties/judgement.js';
 import type { Capabilities, Kernel } from '../../properties/kernel.js';
 import { materialize, noSource } from '../../properties/materialize.js';
 import { DISTRIBUTIONS } from '../../properties/recipe.js';
+import { readCases } from '../campaign/case-file.js';
 import { NATIVE_REFERENCE, nativeAgreement } from '../campaign/native-agreement.js';
 import { packageRoot } from '../campaign/package-root.js';
 import { planCases, sweepArbitrary } from '../campaign/plan.js';
@@ -167,6 +168,21 @@ describe('the native reference', () => {
       const verdicts = all.map((one) => ({ case: one.case, verdict: agreement(one) }));
       expect(verdicts.filter(({ verdict }) => verdict.kind !== 'pass')).toEqual([]);
       for (const { batch } of all) expect(batch).toMatchObject({ kind: 'done' });
+    },
+    DEADLINE_MS,
+  );
+
+  it(
+    'agrees with the reference on every stored case that it can judge',
+    async () => {
+      const read = readCases(join(packageRoot(), 'corpus', 'seeds'));
+      if (read.kind === 'error') throw new Error(read.message);
+      const able = read.stored.filter((one) => unjudgedCase(one.case) === null);
+      expect(able.length).toBeGreaterThan(read.stored.length / 2);
+      const cases = able.map((one) => one.case);
+      const all = await judged(pathOf('libkvproof_sim.so'), 90, [0], cases);
+      const verdicts = all.map((one) => ({ case: one.case, verdict: agreement(one) }));
+      expect(verdicts.filter(({ verdict }) => verdict.kind !== 'pass')).toEqual([]);
     },
     DEADLINE_MS,
   );

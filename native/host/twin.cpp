@@ -181,6 +181,7 @@ Napi::Value call_read(const Library& library, const kvp_twin& twin, Napi::Env en
   to.reference = array<double>(&object, "reference", elements);
   to.radius = array<double>(&object, "radius", elements);
   to.bound = array<double>(&object, "bound", elements);
+  to.alternative = array<double>(&object, "alternative", elements);
   to.reference_lse = array<double>(&object, "referenceLse", rows);
   to.lse_bound = array<double>(&object, "lseBound", rows);
   to.value_max = array<double>(&object, "valueMax", rows);

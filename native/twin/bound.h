@@ -9,6 +9,7 @@ namespace kvproof_reference {
 // As reference/bound.ts, BoundResult, before guarded rows lose their bounds.
 struct Bound {
   double *output, *radius, *bound;  // (rows, head_size)
+  double* alternative;              // (rows, head_size)
   double *lse, *lse_bound;          // (rows)
   double* value_max;                // (rows)
   uint8_t* guarded;                 // (rows)
@@ -22,7 +23,7 @@ TWIN_FN double rounding_unit(bool bf16) { return bf16 ? 0x1p-8 : u16; }
 
 // Sums of a row and channel over its blocks.
 struct Totals {
-  double output, shadow, shadow_packed, magnitude, drift;
+  double output, shadow, shadow_packed, magnitude, drift, infinities;
   GroupSums group;
   double value_max;
 };
@@ -37,6 +38,7 @@ TWIN_FN Totals totals_of(const Shape& s, const Row& r, int64_t row, int64_t d, c
     t.drift += sums.deviation;
     t.magnitude += sums.magnitude;
     t.shadow += sums.shadow;
+    t.infinities += sums.infinities;
     if (b * record_tokens >= r.packed) continue;
     t.shadow_packed += sums.shadow;
     const GroupSums& own = v.groups[(from + b) * s.channel_groups + g];
@@ -73,6 +75,16 @@ TWIN_FN double fused_groups(const Shape& s, const Arithmetic& a, const Row& r) {
   const double tail = ceil(static_cast<double>(r.visible - r.packed) / 16);
   const double terms = s.bf16 && !s.plain ? 2 : 1;
   return (packed + terms * tail) * steps;
+}
+
+// From this E_j on nothing is known about weights (reference/infinite-alternatives.ts).
+constexpr double scores_unknown = 657.0 / 2;
+
+// The infinity that an element may be although float64 has NaN, or NaN: in a guarded row.
+TWIN_FN double alternative_of(const WeightRow& w, const Totals& t) {
+  const bool is_unknown = w.error_max >= scores_unknown && is_finite(w.log_sum);
+  const bool is_one = magnitude_of(t.infinities) == infinity();
+  return is_unknown && is_one && is_nan(t.output) ? t.infinities : quiet_nan();
 }
 
 struct Numerator {
@@ -113,6 +125,7 @@ inline void bound_outputs(Stream stream, const Shape& s, const Arithmetic& a, co
                       row = static_cast<int64_t>(i) / s.head_size;
         const Row r = row_of(s, row);
         out.output[i] = out.radius[i] = out.bound[i] = 0;
+        out.alternative[i] = quiet_nan();
         if (r.visible == 0) return;
         const WeightRow& w = rows[row];
         const RowConstants constants = row_constants(s, a, r.visible);
@@ -127,6 +140,7 @@ inline void bound_outputs(Stream stream, const Shape& s, const Arithmetic& a, co
         const double stored = max_of(magnitude_of(t.output) + radius, normal_min(s.bf16));
         out.output[i] = t.output;
         out.radius[i] = radius;
+        out.alternative[i] = alternative_of(w, t);
         out.bound[i] = radius + rounding_unit(s.bf16) * stored;
         const bool valid = w.drift < guard_limit && constants.sum_error < guard_limit &&
                            divided < guard_limit && n.gamma < guard_limit && is_finite(radius);
@@ -203,7 +217,8 @@ TWIN_FN double output_ratio(const Shape& s, const Bound& b, int64_t i, double va
     const bool infinite = magnitude_of(b.output[i]) == infinity();
     const double largest = b.value_max[i / s.head_size];
     const bool may_overflow = !s.bf16 && largest >= near_overflow && largest < infinity();
-    return infinite && is_nan(value) ? 0 : class_ratio(value, b.output[i], may_overflow);
+    if ((infinite && is_nan(value)) || value == b.alternative[i]) return 0;
+    return class_ratio(value, b.output[i], may_overflow);
   }
   const double low = element_round(s.bf16, b.output[i] - b.radius[i]);
   const double high = element_round(s.bf16, b.output[i] + b.radius[i]);

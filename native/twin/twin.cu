@@ -68,13 +68,14 @@ static void bound(Memory* memory, Stream stream, const Arithmetic& a, const Cach
   values.key_max = of_rows + s.rows;
   values.flags = reinterpret_cast<uint32_t*>(of_rows + 2 * s.rows);
   clear(stream, of_rows, static_cast<uint64_t>(3 * s.rows) * sizeof(uint64_t));
-  auto* numbers = memory->array<double>(3 * elements + 3 * s.rows);
+  auto* numbers = memory->array<double>(4 * elements + 3 * s.rows);
   job->bound = {numbers,
                 numbers + elements,
                 numbers + 2 * elements,
                 numbers + 3 * elements,
-                numbers + 3 * elements + s.rows,
-                numbers + 3 * elements + 2 * s.rows,
+                numbers + 4 * elements,
+                numbers + 4 * elements + s.rows,
+                numbers + 4 * elements + 2 * s.rows,
                 memory->array<uint8_t>(s.rows)};
   bound_groups(stream, s, a, c, job->q, scores);
   score(stream, s, a, c, job->q, scores);
@@ -223,6 +224,7 @@ static kvp_status read(const kvp_twin_arrays* to, char* err, size_t err_bytes) {
     download(to->reference, job.bound.output, 8 * elements);
     download(to->radius, job.bound.radius, 8 * elements);
     download(to->bound, job.bound.bound, 8 * elements);
+    download(to->alternative, job.bound.alternative, 8 * elements);
     download(to->reference_lse, job.bound.lse, 8 * rows);
     download(to->lse_bound, job.bound.lse_bound, 8 * rows);
     download(to->value_max, job.bound.value_max, 8 * rows);

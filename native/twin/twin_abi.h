@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define KVPROOF_TWIN_VERSION 1u
+#define KVPROOF_TWIN_VERSION 2u
 
 /* A drawn recipe (properties/recipe.ts); distribution: place in DISTRIBUTIONS. */
 typedef struct kvp_recipe {
@@ -62,9 +62,9 @@ typedef struct kvp_twin_arrays {
   uint8_t* cache;
   uint16_t *k_residual, *v_residual, *output;
   float* lse;
-  double *reference, *radius, *bound;            /* as output */
-  double *reference_lse, *lse_bound, *value_max; /* as lse */
-  uint8_t* guarded;                              /* as lse: reference/bound.ts, BoundResult */
+  double *reference, *radius, *bound, *alternative; /* as output */
+  double *reference_lse, *lse_bound, *value_max;    /* as lse */
+  uint8_t* guarded;                                 /* as lse: reference/bound.ts, BoundResult */
 } kvp_twin_arrays;
 
 typedef struct kvp_twin {

@@ -9,6 +9,7 @@ namespace kvproof_reference {
 // Sums of one block: of a channel, and of a channel group over packed tokens.
 struct ChannelSums {
   double output, shadow, deviation, magnitude, centre;  // shadow: of packed tokens, or of the tail
+  double infinities;                                    // values that are not finite
 };
 struct GroupSums {
   double zero, zero_magnitude, scaled, scaled_max, scale_max;
@@ -52,11 +53,12 @@ inline void sum_values(Stream stream, const Shape& s, const Cache& c, const Scor
         const double floor_weight = f16_normal_min * (1 / rows[at.row].shadow_sum);
         const double smallest = normal_min(s.bf16);
         double largest = 0;
-        ChannelSums sums{0, 0, 0, 0, 0};
+        ChannelSums sums{0, 0, 0, 0, 0, 0};
         for (int64_t t = first; t < first + count; t++) {
           const double v = value_of(s, c, r, t, d), magnitude = magnitude_of(v);
           if (magnitude > largest) largest = magnitude;
           sums.centre += v;
+          if (!is_finite(v)) sums.infinities += v;
         }
         sums.centre /= static_cast<double>(count);
         for (int64_t t = first; t < first + count; t++) {

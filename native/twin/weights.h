@@ -10,7 +10,7 @@ struct WeightBlock {
   double score_max, shadow_max, exact_top, shadow_top;  // shadow_max skips a NaN
   int64_t heaviest;
   double exact_sum, shadow_sum;
-  double drift, tail, drift_max;
+  double drift, tail, drift_max, error_max;
 };
 
 struct WeightRow {
@@ -19,6 +19,7 @@ struct WeightRow {
   double exact_sum, shadow_sum, log_sum, shadow_log_sum, common, anchor;
   bool anchored;
   double drift, tail, drift_max;
+  double error_max;  // largest E_j without the part that all tokens share
 };
 
 struct RowConstants {
@@ -63,7 +64,7 @@ inline void find_maxima(Stream stream, const Shape& s, const Scores& scores, Wei
         const Place at = block_at(s, static_cast<int64_t>(i));
         const Row r = row_of(s, at.row);
         const int64_t from = first_pair(s, r) + at.at * record_tokens, count = visible_in(r, at.at);
-        WeightBlock b{0, -infinity(), -infinity(), -infinity(), 0, 0, 0, 0, 0, 0};
+        WeightBlock b{0, -infinity(), -infinity(), -infinity(), 0, 0, 0, 0, 0, 0, 0};
         for (int64_t j = 0; j < count; j++) {
           const double exact = scores.exact[from + j], shadow = scores.shadow[from + j];
           b.score_max = max_of(b.score_max, magnitude_of(shadow));
@@ -113,13 +114,15 @@ inline void exponentiate(Stream stream, const Shape& s, const Scores& scores, We
         const Place at = block_at(s, static_cast<int64_t>(i));
         const Row r = row_of(s, at.row);
         const int64_t from = first_pair(s, r) + at.at * record_tokens, count = visible_in(r, at.at);
-        double exact = 0, shadow = 0;
+        double exact = 0, shadow = 0, most = 0;
         for (int64_t j = 0; j < count; j++) {
           exact += scores.exact[from + j];
           shadow += scores.shadow[from + j];
+          most = max_of(most, scores.error[from + j]);
         }
         blocks[i].exact_sum = exact;
         blocks[i].shadow_sum = shadow;
+        blocks[i].error_max = most;
       });
 }
 
@@ -134,6 +137,7 @@ inline void sum_rows(Stream stream, const Shape& s, const Arithmetic& a, const S
         for (int64_t b = from; b < from + count; b++) {
           w.exact_sum += blocks[b].exact_sum;
           w.shadow_sum += blocks[b].shadow_sum;
+          w.error_max = max_of(w.error_max, blocks[b].error_max);
         }
         w.log_sum = w.exact_top + log2_of(w.exact_sum);
         w.shadow_log_sum = w.shadow_top + log2_of(w.shadow_sum);
