@@ -15,10 +15,55 @@ namespace kvproof_bench_library {
 
 constexpr int product_threads = 256;
 constexpr int warp_rows = 2;
+constexpr int ahead = 4;  // chunks of a row that a lane asks for before it needs its vector
 constexpr int block_rows = product_threads / 32 * warp_rows;
 
 // What a product is applied to.
 enum class Input { normed, plain, gated };
+
+// From sm_90 on a kernel of a step starts while the one before it ends, and waits for it before it
+// touches what that one wrote; weights are asked for before that.
+__device__ void allow_next() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" :::);
+#endif
+}
+__device__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+template <class... P, class... A>
+static cudaError_t launch(void (*kernel)(P...), uint32_t blocks, uint32_t threads,
+                          uint32_t smem_bytes, cudaStream_t stream, A... args) {
+  int device = 0, major = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  cudaLaunchAttribute overlap;
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(blocks);
+  config.blockDim = dim3(threads);
+  config.dynamicSmemBytes = smem_bytes;
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = major >= 9 ? 1 : 0;
+  return cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+}
+
+// sum += a chunk of eight weights times the vector.
+__device__ float add_chunk(float sum, const uint4& weights, const uint4& vector) {
+  const __half2* a = reinterpret_cast<const __half2*>(&vector);
+  const __half2* b = reinterpret_cast<const __half2*>(&weights);
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+    const float2 u = __half22float2(a[j]), v = __half22float2(b[j]);
+    sum = fmaf(u.x, v.x, fmaf(u.y, v.y, sum));
+  }
+  return sum;
+}
 
 __device__ float block_sum(float x) {
   __shared__ float of_warp[product_threads / 32];
@@ -37,6 +82,21 @@ __global__ void __launch_bounds__(product_threads)
     product_kernel(const uint16_t* weights, int rows, int columns, const float* hidden,
                    const uint16_t* vector, float* residual, uint16_t* out) {
   extern __shared__ __align__(16) uint16_t x[];  // (columns), fp16
+  const int lane = threadIdx.x % 32, row_chunks = columns / 8;
+  const int row = (blockIdx.x * (product_threads / 32) + threadIdx.x / 32) * warp_rows;
+  const uint4* of_row =
+      reinterpret_cast<const uint4*>(weights) + static_cast<size_t>(row) * row_chunks;
+  const auto load = [&](int r, int i) {
+    const bool is_there = row < rows && i < row_chunks;
+    return is_there ? __ldcs(of_row + static_cast<size_t>(r) * row_chunks + i) : uint4{};
+  };
+  uint4 first[ahead][warp_rows];
+#pragma unroll
+  for (int k = 0; k < ahead * warp_rows; k++) {
+    first[k / warp_rows][k % warp_rows] = load(k % warp_rows, lane + k / warp_rows * 32);
+  }
+  allow_next();
+  wait_for_previous();
   float factor = 1;
   if constexpr (INPUT == Input::normed) {
     float squares = 0;
@@ -56,26 +116,20 @@ __global__ void __launch_bounds__(product_threads)
     x[i] = __half_as_ushort(__float2half_rn(value));
   }
   __syncthreads();
-  const int lane = threadIdx.x % 32;
-  const int row = (blockIdx.x * (product_threads / 32) + threadIdx.x / 32) * warp_rows;
   if (row >= rows) return;
   float sum[warp_rows] = {};
   const uint4* chunks = reinterpret_cast<const uint4*>(x);
+#pragma unroll
+  for (int k = 0; k < ahead; k++) {
+    const int i = lane + k * 32;
+    if (i >= row_chunks) break;
+#pragma unroll
+    for (int r = 0; r < warp_rows; r++) sum[r] = add_chunk(sum[r], first[k][r], chunks[i]);
+  }
 #pragma unroll 4
-  for (int i = lane; i < columns / 8; i += 32) {
-    const uint4 in = chunks[i];
-    const __half2* a = reinterpret_cast<const __half2*>(&in);
+  for (int i = lane + ahead * 32; i < row_chunks; i += 32) {
 #pragma unroll
-    for (int r = 0; r < warp_rows; r++) {
-      const uint4 w = __ldcs(
-          reinterpret_cast<const uint4*>(weights + static_cast<size_t>(row + r) * columns) + i);
-      const __half2* b = reinterpret_cast<const __half2*>(&w);
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        const float2 u = __half22float2(a[j]), v = __half22float2(b[j]);
-        sum[r] = fmaf(u.x, v.x, fmaf(u.y, v.y, sum[r]));
-      }
-    }
+    for (int r = 0; r < warp_rows; r++) sum[r] = add_chunk(sum[r], load(r, i), chunks[i]);
   }
 #pragma unroll
   for (int r = 0; r < warp_rows; r++) {
@@ -90,6 +144,8 @@ __global__ void __launch_bounds__(product_threads)
 
 // Rotates pairs (i, i + D / 2) of every head of q and k, in place. A block for each head.
 __global__ void rotate_kernel(uint16_t* heads, int head_size, float position) {
+  allow_next();
+  wait_for_previous();
   const int i = threadIdx.x;
   uint16_t* x = heads + static_cast<size_t>(blockIdx.x) * head_size;
   const float angle = position * exp2f(-18.931569f * 2 * i / head_size);  // log2(500,000)
@@ -120,11 +176,10 @@ static Model& model() {
 template <Input INPUT>
 static Answer product(const uint16_t* weights, uint32_t rows, uint32_t columns, const float* hidden,
                       const uint16_t* vector, float* residual, uint16_t* out, cudaStream_t stream) {
-  product_kernel<INPUT>
-      <<<(rows + block_rows - 1) / block_rows, product_threads, columns * 2, stream>>>(
-          weights, static_cast<int>(rows), static_cast<int>(columns), hidden, vector, residual,
-          out);
-  return answer_of(cudaGetLastError(), "a matrix-vector product");
+  const uint32_t blocks = (rows + block_rows - 1) / block_rows;
+  return answer_of(launch(product_kernel<INPUT>, blocks, product_threads, columns * 2, stream,
+                          weights, rows, columns, hidden, vector, residual, out),
+                   "a matrix-vector product");
 }
 
 // Without an append function the token is one that the cache has already.
@@ -136,9 +191,9 @@ static Answer run_layer(const Model& m, const Layer& layer, cudaStream_t stream)
   Answer answer = product<Input::normed>(layer.qkv, q_size + 2 * kv_size, hidden, m.hidden, nullptr,
                                          nullptr, m.projected, stream);
   if (!answer.ok()) return answer;
-  rotate_kernel<<<p.query_heads + p.kv_heads, p.head_size / 2, 0, stream>>>(
-      m.projected, static_cast<int>(p.head_size), static_cast<float>(a.tokens[0] - 1));
-  answer = answer_of(cudaGetLastError(), "the rotation");
+  answer = answer_of(launch(rotate_kernel, p.query_heads + p.kv_heads, p.head_size / 2, 0, stream,
+                            m.projected, p.head_size, static_cast<float>(a.tokens[0] - 1)),
+                     "the rotation");
   kvp_buffers b = a.buffers;
   b.q = m.projected;
   b.k = m.projected + q_size;
