@@ -60,7 +60,5 @@ function(portable target)
   target_link_libraries(${target} PRIVATE standin_dl standin_pthread standin_rt)
   set_target_properties(${target} PROPERTIES SKIP_BUILD_RPATH ON)
   target_link_options(${target} PRIVATE
-    $<$<NOT:$<LINK_LANGUAGE:CUDA>>:-static-libstdc++>
-    $<$<LINK_LANGUAGE:CUDA>:-Xcompiler=-static-libstdc++>
-    -Wl,--exclude-libs,ALL -Wl,--no-as-needed)
+    -static-libstdc++ -Wl,--exclude-libs,ALL -Wl,--no-as-needed)
 endfunction()
