@@ -11,7 +11,7 @@
  * Two passes over blocks of 128 tokens, as in attention.ts; visible scores of a query lie side by
  * side in `weights`. Scores of at most 2^24 (query, token) pairs are held at a time.
  */
-import { type Attention, addWeightedRows, dotRows } from './attention.js';
+import type { Attention } from './attention.js';
 import {
   type AttentionOptions,
   optionsError,
@@ -20,10 +20,12 @@ import {
   visibleRanges,
 } from './attention-options.js';
 import type { AttentionRows } from './attention-rows.js';
+import type { BlockMath } from './block-math.js';
+import { blockTokens } from './block-rows.js';
+import { openBlockMath } from './block-simd.js';
 import { exp2, ln2, log2, log2e, tanh } from './exp.js';
 import { type Problem, queriesPerKvHead } from './problem.js';
 
-const blockTokens = 128;
 const pairsMax = 2 ** 24;
 
 /** One query head of one query token. */
@@ -104,38 +106,63 @@ function weighRow(row: QueryRow): number {
   return sum;
 }
 
-/** All of `rows` against one KV head; block (blockTokens, headSize) is scratch. */
+/** Room for one block of tokens and one query row, in the memory of `math`. */
+interface Scratch {
+  readonly math: BlockMath;
+  /** (headSize) each */
+  readonly q: Float64Array;
+  readonly sums: Float64Array;
+  /** (blockTokens, headSize) */
+  readonly block: Float64Array;
+  /** scores or weights of a run, (blockTokens) */
+  readonly run: Float64Array;
+}
+
+function scratch(headSize: number): Scratch {
+  const math = openBlockMath(8 * ((2 + blockTokens) * headSize + blockTokens));
+  const [q, sums] = [math.array(headSize), math.array(headSize)];
+  const [block, run] = [math.array(blockTokens * headSize), math.array(blockTokens)];
+  return { math, q, sums, block, run };
+}
+
+/** All of `rows` against one KV head. */
 function attendRows(
   head: AttentionRows,
   rows: readonly QueryRow[],
   scale: number,
   softcap: number | undefined,
-  block: Float64Array,
+  { math, q, sums, block, run }: Scratch,
 ): void {
   const { tokens, headSize } = head;
   eachBlock(rows, tokens, (range) => {
     head.keys(range.first, range.end - range.first, block);
     for (const row of rows) {
-      eachRun(row, range, (first, scores) =>
-        dotRows(block.subarray(first * headSize), row.q, scores, scores.length, headSize),
-      );
+      q.set(row.q);
+      eachRun(row, range, (first, scores) => {
+        const own = block.subarray(first * headSize);
+        math.dot(own, scores.length, headSize, q, run, blockTokens);
+        scores.set(run.subarray(0, scores.length));
+      });
     }
   });
-  const sums = rows.map((row) => {
+  const total = rows.map((row) => {
     scaleScores(row.weights, scale, softcap);
     return weighRow(row);
   });
   eachBlock(rows, tokens, (range) => {
     head.values(range.first, range.end - range.first, block);
     for (const row of rows) {
+      sums.set(row.output);
       eachRun(row, range, (first, weights) => {
-        const values = block.subarray(first * headSize);
-        addWeightedRows(values, weights, row.output, weights.length, headSize);
+        run.set(weights);
+        const own = block.subarray(first * headSize);
+        math.addWeighted(own, weights.length, headSize, run, blockTokens, sums);
       });
+      row.output.set(sums);
     }
   });
   rows.forEach((row, i) => {
-    for (let d = 0; d < headSize; d++) row.output[d] /= sums[i];
+    for (let d = 0; d < headSize; d++) row.output[d] /= total[i];
   });
 }
 
@@ -166,7 +193,7 @@ export function attendWith(
   const lse = new Float64Array(queryRows);
   const scale = Math.fround(softmaxScale);
   const softcap = options.softcap === undefined ? undefined : Math.fround(options.softcap);
-  const block = new Float64Array(blockTokens * headSize);
+  const room = scratch(headSize);
   const perHead = queriesPerKvHead(p);
   let firstQuery = 0;
   for (const [r, tokens] of p.tokens.entries()) {
@@ -193,7 +220,7 @@ export function attendWith(
         for (let i = from; i < Math.min(from + chunk, counts[r]); i++) {
           for (let h = 0; h < perHead; h++) rows.push(rowOf(i, kvHead * perHead + h));
         }
-        attendRows(head, rows, scale, softcap, block);
+        attendRows(head, rows, scale, softcap, room);
       }
     }
     firstQuery += counts[r];

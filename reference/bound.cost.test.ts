@@ -2,6 +2,7 @@
 // what attention itself needs. The counters wrap the functions that do the work; a file of its own,
 // because they replace modules.
 import { beforeEach, expect, it, vi } from 'vitest';
+import type { BlockMath } from './block-math.js';
 import { type Arithmetic, anyArithmetic, boundL1 } from './bound.js';
 import { readCache, referenceCache } from './cache.js';
 import type { Problem } from './problem.js';
@@ -10,27 +11,34 @@ import { draws, normalF16 } from './simulated/draw.js';
 
 const work = vi.hoisted(() => ({ rows: 0, products: 0 }));
 
-vi.mock('./cache.js', async (original) => {
-  const real = await original<typeof import('./cache.js')>();
+vi.mock('./block-rows.js', async (original) => {
+  const real = await original<typeof import('./block-rows.js')>();
   const counted =
-    (rowsOf: typeof real.keyRows): typeof real.keyRows =>
-    (head, first, count, out) => {
+    (rowsOf: typeof real.blockKeys): typeof real.blockKeys =>
+    (head, first, count, room) => {
       work.rows += count;
-      return rowsOf(head, first, count, out);
+      rowsOf(head, first, count, room);
     };
-  return { ...real, keyRows: counted(real.keyRows), valueRows: counted(real.valueRows) };
+  return { ...real, blockKeys: counted(real.blockKeys), blockValues: counted(real.blockValues) };
 });
 
-vi.mock('./attention.js', async (original) => {
-  const real = await original<typeof import('./attention.js')>();
-  const counted =
-    (pass: typeof real.dotRows): typeof real.dotRows =>
-    (rows, x, y, count, size) => {
-      work.products += count * size;
-      pass(rows, x, y, count, size);
+vi.mock('./block-simd.js', async (original) => {
+  const real = await original<typeof import('./block-simd.js')>();
+  const counted = (length: number): BlockMath => {
+    const math = real.openBlockMath(length);
+    return {
+      ...math,
+      dot(rows, count, size, x, ...rest) {
+        work.products += count * x.length;
+        math.dot(rows, count, size, x, ...rest);
+      },
+      addWeighted(rows, count, size, weights, stride, sums) {
+        work.products += count * sums.length;
+        math.addWeighted(rows, count, size, weights, stride, sums);
+      },
     };
-  const { dotRows, addWeightedRows } = real;
-  return { ...real, dotRows: counted(dotRows), addWeightedRows: counted(addWeightedRows) };
+  };
+  return { openBlockMath: counted };
 });
 
 beforeEach(() => Object.assign(work, { rows: 0, products: 0 }));

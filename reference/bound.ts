@@ -33,6 +33,7 @@ import {
   u,
   u16,
 } from './arithmetic.js';
+import { boundScratch, type Scratch } from './bound-scratch.js';
 import { type HeadCache, oneQueryToken } from './cache.js';
 import { ln2, log2, log2e } from './exp.js';
 import { type ElementType, elementRound, f64Array } from './format.js';
@@ -41,8 +42,7 @@ import { infiniteAlternatives, scoresUnknown } from './infinite-alternatives.js'
 import { elementType, type Problem, queriesPerKvHead } from './problem.js';
 import { type RowWeights, weighRow } from './row-weights.js';
 import { channelGroup, isPlain } from './scheme.js';
-import { scoreHead } from './score-pass.js';
-import { type Scratch, scratchRows } from './shadow-rows.js';
+import { type Scores, scoreHead, scoreRoom } from './score-pass.js';
 import { sumValues, type ValueSums } from './value-pass.js';
 
 export type { Arithmetic } from './arithmetic.js';
@@ -102,13 +102,6 @@ function spread(w: RowWeights, tokens: number, sum: number, max: number): number
   return (sum * (1 + w.driftMax) + tail * max) / (1 - w.drift);
 }
 
-interface Numerator {
-  /** error of the numerator over the sum of weights */
-  readonly error: number;
-  /** products / magnitude: what must stay below guardLimit */
-  readonly gamma: number;
-}
-
 /**
  * Truncation of the tensor core over T fused sums, whose accumulators stay below `sum`. `scaled`
  * and `scaledMax`: sum and maximum over tokens of weights times scales; codes align 2^10 above
@@ -138,50 +131,53 @@ function fusedGroups(a: KnownArithmetic, head: HeadCache): number {
   return (packed + terms * tail) * perStep;
 }
 
-/** Errors of the numerator of channel d (README: rounding, products, zeros, merges). */
-function numerator(
+/** products / magnitude: what must stay below guardLimit. */
+function productGamma(a: Arithmetic, groups: number): number {
+  return groups * ((a.fusedProducts + 1) * 2 ** -a.fraction + 2 * u);
+}
+
+/**
+ * Errors of the numerators of a row over its sum of weights, (headSize): README's rounding,
+ * products, zeros, merges.
+ */
+function numeratorErrors(
   a: KnownArithmetic,
   head: HeadCache,
   sums: ValueSums,
-  row: Row,
-  d: number,
-): Numerator {
-  const { weights, constants, index } = row;
+  { weights, constants, index }: Row,
+): Float64Array {
   const { packed, tokens, headSize } = head;
-  const { bits } = head.scheme;
   const group = channelGroup(head.scheme, headSize);
   const weightError = weightErrorOf(a, head.type);
-  const at = index * headSize + d;
-  const g = Math.floor(d / group);
-  const atGroup = (index * headSize) / group + g;
-  const codeMax = 2 ** bits - 1;
+  const codeMax = 2 ** head.scheme.bits - 1;
   const over = (sum: number, max: number) => spread(weights, tokens, sum, max);
-
   const groups = fusedGroups(a, head);
-  const gamma = groups * ((a.fusedProducts + 1) * 2 ** -a.fraction + 2 * u);
-  const secondOrder = 1 + 2 * gamma; // accumulators carry the errors of earlier sums
-  const magnitude = over(sums.magnitude[at], sums.valueMax);
-  if (a.operands !== 'folded') {
-    const products = productError(a, groups, magnitude, 0, 0);
-    const total = (weightError + constants.mergeError) * magnitude + products;
-    return { error: total * secondOrder, gamma };
-  }
-  const zeroMagnitude = sums.zeroMagnitude[atGroup];
-  // sum a~ s c; float64 cancellation may leave a little more or less than the true value
-  const span = Math.max(0, sums.shadowPacked[at] - sums.zero[atGroup]) + 2 ** -40 * zeroMagnitude;
-  const spanSum = over(span, codeMax * sums.scaleMax[g]);
-  const scaledMax = over(sums.scaledMax[atGroup], sums.scaleMax[g]);
-  const scaled = over(sums.scaled[atGroup], sums.scaleMax[g]);
-  // a zero is a value less its span
-  const zeros = over(zeroMagnitude, sums.valueMax + codeMax * sums.scaleMax[g]);
+  const secondOrder = 1 + 2 * productGamma(a, groups); // accumulators carry earlier errors
+  return new Float64Array(headSize).map((_, d) => {
+    const at = index * headSize + d;
+    const magnitude = over(sums.magnitude[at], sums.valueMax);
+    if (a.operands !== 'folded') {
+      const products = productError(a, groups, magnitude, 0, 0);
+      return ((weightError + constants.mergeError) * magnitude + products) * secondOrder;
+    }
+    const g = Math.floor(d / group);
+    const atGroup = (index * headSize) / group + g;
+    const zeroMagnitude = sums.zeroMagnitude[atGroup];
+    // sum a~ s c; float64 cancellation may leave a little more or less than the true value
+    const span = Math.max(0, sums.shadowPacked[at] - sums.zero[atGroup]) + 2 ** -40 * zeroMagnitude;
+    const spanSum = over(span, codeMax * sums.scaleMax[g]);
+    const scaledMax = over(sums.scaledMax[atGroup], sums.scaleMax[g]);
+    const scaled = over(sums.scaled[atGroup], sums.scaleMax[g]);
+    // a zero is a value less its span
+    const zeros = over(zeroMagnitude, sums.valueMax + codeMax * sums.scaleMax[g]);
 
-  // Subnormal P': 2^(w - 25) of units in which the largest so far is 2^14, w <= 6.
-  const subnormal = 2 ** -33 * scaledMax * codeMax * packed;
-  const rounding = weightError * (magnitude + spanSum) + subnormal;
-  const products = productError(a, groups, magnitude + spanSum, scaled, scaledMax);
-  const merges = constants.mergeError * (magnitude + spanSum + zeros);
-  const total = rounding + products + constants.sumError * zeros + merges;
-  return { error: total * secondOrder, gamma };
+    // Subnormal P': 2^(w - 25) of units in which the largest so far is 2^14, w <= 6.
+    const subnormal = 2 ** -33 * scaledMax * codeMax * packed;
+    const rounding = weightError * (magnitude + spanSum) + subnormal;
+    const products = productError(a, groups, magnitude + spanSum, scaled, scaledMax);
+    const merges = constants.mergeError * (magnitude + spanSum + zeros);
+    return (rounding + products + constants.sumError * zeros + merges) * secondOrder;
+  });
 }
 
 /** Bounds of one query row; out: views of the head's rows. */
@@ -198,7 +194,14 @@ function boundRow(
   const keep = 1 - weights.drift;
   const divided = constants.sumError + 4 * u;
   const lost = flushed * (head.type === 'bf16' ? 1 + sums.valueMax : 1);
-  let valid = weights.drift < guardLimit && constants.sumError < guardLimit && divided < guardLimit;
+  const errors = numeratorErrors(a, head, sums, row);
+  const limited = [
+    weights.drift,
+    constants.sumError,
+    divided,
+    productGamma(a, fusedGroups(a, head)),
+  ];
+  let valid = limited.every((constant) => constant < guardLimit);
   for (let d = 0; d < headSize; d++) {
     const at = index * headSize + d;
     const shadow = sums.shadowPacked[at] + sums.shadowTail[at];
@@ -209,12 +212,11 @@ function boundRow(
       drift += sums.driftOf[index * blocks + block] * apart;
     }
     drift /= keep;
-    const { error, gamma } = numerator(a, head, sums, row, d);
     const sum = divided * (Math.abs(shadow) + drift);
     // float64 of this reference: sums of `tokens` terms, and the weights
     const own = (tokens + 256) * 2 ** -52 * sums.valueMax;
-    const radius = known + drift + (error + sum) / (1 - divided) + own + lost;
-    valid = valid && gamma < guardLimit && Number.isFinite(radius);
+    const radius = known + drift + (errors[d] + sum) / (1 - divided) + own + lost;
+    valid &&= Number.isFinite(radius);
     out.outputRadius[at] = radius;
     const stored = Math.max(Math.abs(sums.output[at]) + radius, normalMin(head.type));
     out.outputBound[at] = radius + roundingUnit(head.type) * stored;
@@ -235,6 +237,7 @@ function boundHead(
   scale: number,
   q: Float64Array,
   scratch: Scratch,
+  room: Scores,
   out: Rows,
 ): void {
   const { tokens, headSize } = head;
@@ -244,7 +247,7 @@ function boundHead(
     return;
   }
   const factor = scale * log2e;
-  const scores = scoreHead(a, head, factor, q, scratch);
+  const scores = scoreHead(a, head, factor, q, scratch, room);
   const constants = rowConstants(a, tokens);
   const rowsOf = (x: Float64Array, h: number) => x.subarray(h * tokens, (h + 1) * tokens);
   const weights = Array.from({ length: queries }, (_, h) =>
@@ -277,7 +280,7 @@ function boundHead(
     out.guarded[h] = 1;
     if (weights[h].errorMax >= scoresUnknown && Number.isFinite(out.lse[h])) {
       const row = (x: Float64Array) => x.subarray(h * headSize, (h + 1) * headSize);
-      infiniteAlternatives(head, scratch.rows, row(out.output), row(out.alternative));
+      infiniteAlternatives(head, scratch.room.rows, row(out.output), row(out.alternative));
     }
     out.lseBound[h] = Number.NaN;
     out.outputBound.fill(Number.NaN, h * headSize, (h + 1) * headSize);
@@ -308,12 +311,13 @@ function boundKnown(
     alternative: elements().fill(Number.NaN),
   };
   const queries = queriesPerKvHead(p);
-  const scratch = scratchRows(headSize);
+  const scratch = boundScratch(queries, headSize);
+  const room = scoreRoom(queries, Math.max(0, ...p.tokens));
   for (let i = 0; i < p.tokens.length * kvHeads; i++) {
     const [first, end] = [i * queries, (i + 1) * queries];
     const ofRows = (x: Float64Array) => x.subarray(first, end);
     const ofElements = (x: Float64Array) => x.subarray(first * headSize, end * headSize);
-    boundHead(a, heads[i], scale, ofElements(q), scratch, {
+    boundHead(a, heads[i], scale, ofElements(q), scratch, room, {
       output: ofElements(result.output),
       outputBound: ofElements(result.outputBound),
       outputRadius: ofElements(result.outputRadius),

@@ -24,11 +24,14 @@ export function exponentOf(x: number): number {
   return ((words[high] >>> 20) & 0x7ff) - 1023;
 }
 
-/** 2^exponent for -1022 <= exponent <= 1023, exact whatever the engine's pow does. */
+/** 2^(i - 1022), (2046); doubling is exact, whatever the engine's pow does */
+const powers = new Float64Array(2046);
+powers[0] = 2 ** -1022;
+for (let i = 1; i < powers.length; i++) powers[i] = 2 * powers[i - 1];
+
+/** 2^exponent for -1022 <= exponent <= 1023. */
 export function powerOfTwo(exponent: number): number {
-  words[high] = (exponent + 1023) << 20;
-  words[low] = 0;
-  return f64[0];
+  return powers[exponent + 1022];
 }
 
 /** Bits of the binary16 nearest to x, ties to even. */
@@ -140,7 +143,7 @@ export function f16Round(x: number): number {
 /** Values of words of a type, into `out` or a new array of the same length. */
 export function f64Array(
   bits: Uint16Array,
-  out = new Float64Array(bits.length),
+  out: Float64Array = new Float64Array(bits.length),
   type: ElementType = 'fp16',
 ): Float64Array {
   const values = elementValues(type);
@@ -149,11 +152,19 @@ export function f64Array(
 }
 
 /**
+ * By the exponent field of x: a number whose last bit counts 2^-10 of x's leading one, 2^(exponent
+ * + 42). 0 where x stays as it is: zero, Inf and NaN, and what is too large for such a number.
+ */
+const grids = new Float64Array(2048);
+for (let field = 1; field <= 2046 - 42; field++) grids[field] = powerOfTwo(field - 1023 + 42);
+
+/**
  * x rounded to 11 significant bits, ties to even, with no limit on the exponent: what binary16
- * rounding does to a product that a kernel keeps in range by a power of two. x is zero or normal.
+ * rounding does to a product that a kernel keeps in range by a power of two. x is zero or normal,
+ * and below 2^982.
  */
 export function significand11(x: number): number {
-  if (x === 0 || !Number.isFinite(x)) return x;
-  const grid = powerOfTwo(exponentOf(x) - 10 + 52);
-  return x < 0 ? x + -grid + grid : x + grid - grid;
+  f64[0] = x;
+  const grid = grids[(words[high] >>> 20) & 0x7ff];
+  return x < 0 ? x - grid + grid : x + grid - grid;
 }

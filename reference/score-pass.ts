@@ -10,13 +10,14 @@
  * normal numbers of f32.
  */
 import { type KnownArithmetic, normalMin, u } from './arithmetic.js';
-import { dotRows } from './attention.js';
-import { type HeadCache, keyRows } from './cache.js';
+import { blockKeys, blockTokens } from './block-rows.js';
+import { type Scratch, writeBlock } from './bound-scratch.js';
+import type { HeadCache } from './cache.js';
 import { exponentOf, f16Values, f64Array } from './format.js';
-import { channelGroupTerms, dequantizedGroup, foldedGroup, type GroupTerms } from './key-groups.js';
+import { channelGroupTerms, dequantizedGroup, foldedGroup } from './key-groups.js';
 import { channelGroup } from './scheme.js';
 import { plainChainError, type Query, queryOf } from './score-bound.js';
-import { alignedMagnitudes, keyShadow, type Scratch } from './shadow-rows.js';
+import { alignedMagnitudes, keyShadow } from './shadow-rows.js';
 
 /** Base-2 exponents, each (queries, tokens). */
 export interface Scores {
@@ -28,24 +29,25 @@ export interface Scores {
 const scaleError = 4 * u + 2 ** -44;
 const bf16Floor = 2 ** -50;
 
-/** Tokens [first, first + count) of one block, (count, headSize) each. */
+/** Tokens [first, first + count), all packed or all in the tail. */
 interface Block {
   readonly first: number;
   readonly count: number;
-  readonly rows: Float64Array;
-  /** of packed tokens: keyShadow */
-  readonly shadowRows: Float64Array;
-  /** where products are plain: magnitudes of the keys that are multiplied */
-  readonly magnitudes: Float64Array;
 }
 
-/** Scores of one query and block, in units of q.k: exact is given, the others are set. */
-interface BlockScores {
-  readonly shadow: Float64Array;
-  readonly error: Float64Array;
-}
+/**
+ * From the exact scores of a block, (queries, blockTokens) in units of q.k, to those of the shadow
+ * and their errors: scratch.exact to scratch.shadow and scratch.error.
+ */
+type ScoreBlock = (block: Block) => void;
 
-type ScoreBlock = (query: Query, block: Block, scores: BlockScores) => void;
+/** What the scores of one KV head are made of. */
+interface Head {
+  readonly a: KnownArithmetic;
+  readonly head: HeadCache;
+  readonly queries: readonly Query[];
+  readonly scratch: Scratch;
+}
 
 /** Parameters of one token group of K in float64. */
 interface GroupParameters {
@@ -65,44 +67,41 @@ function groupParameters(head: HeadCache, first: number): GroupParameters {
 }
 
 /** K per channel: group by group of tokens. */
-function perChannel(a: KnownArithmetic, head: HeadCache, block: Block): ScoreBlock {
+function perChannel({ a, head, queries, scratch }: Head, { first, count }: Block): void {
   const { group, bits } = head.scheme;
+  const { math, shifts, shadowRows, exact, shadow, error } = scratch;
   const size = head.headSize;
-  const parameters: GroupParameters[] = [];
-  for (let t = 0; t < block.count; t += group) {
-    parameters.push(groupParameters(head, block.first + t));
-  }
-  const weights = new Float64Array(size);
-  const moved = new Float64Array(128);
-  return (query, { count, shadowRows }, { shadow, error }) => {
-    parameters.forEach(({ scales, zeros, scaleExponent }, i) => {
-      const from = i * group;
-      const own = Math.min(group, count - from);
-      let terms: GroupTerms;
-      if (a.operands === 'folded') {
-        terms = foldedGroup(a, query, scales, scaleExponent, zeros, bits, weights);
-      } else {
-        terms = dequantizedGroup(a, query, scales, zeros, bits);
-        weights.set(query.q);
-      }
-      dotRows(shadowRows.subarray(from * size), weights, moved, own, size);
-      for (let t = 0; t < own; t++) {
-        shadow[from + t] += moved[t];
-        error[from + t] = terms.error + scaleError * terms.magnitude;
-      }
+  for (let from = 0; from < count; from += group) {
+    const own = Math.min(group, count - from);
+    const { scales, zeros, scaleExponent } = groupParameters(head, first + from);
+    queries.forEach((query, h) => {
+      const shift = shifts.subarray(h * size, (h + 1) * size);
+      const terms =
+        a.operands === 'folded'
+          ? foldedGroup(a, query, scales, scaleExponent, zeros, bits, shift)
+          : dequantizedGroup(a, query, scales, zeros, bits);
+      const at = h * blockTokens + from;
+      error.fill(terms.error + scaleError * terms.magnitude, at, at + own);
     });
-  };
+    const x = a.operands === 'folded' ? shifts : scratch.q;
+    const rows = shadowRows.subarray(from * size);
+    math.dot(rows, own, size, x, shadow.subarray(from), blockTokens);
+  }
+  for (let i = 0; i < shadow.length; i++) shadow[i] += exact[i];
 }
 
 /** K per token, folded: group by group of channels; nothing is known to be shifted. */
-function perToken(a: KnownArithmetic, head: HeadCache): ScoreBlock {
+function perToken({ a, head, queries, scratch }: Head, { first, count }: Block): void {
   const { headSize, k } = head;
   const { bits } = head.scheme;
   const group = channelGroup(head.scheme, headSize);
   const groups = headSize / group;
   const codeMax = 2 ** bits - 1;
   const rounding = scaleError + (5 + groups) * u;
-  return (query, { first, count }, { error }) => {
+  const { exact, shadow, error } = scratch;
+  shadow.set(exact);
+  error.fill(0);
+  queries.forEach((query, h) => {
     for (let g = 0; g < groups; g++) {
       const terms = channelGroupTerms(a, query, g * group, (g + 1) * group, bits);
       const { codeError, zeroError, codeSum, zeroSum, lost } = terms;
@@ -111,104 +110,102 @@ function perToken(a: KnownArithmetic, head: HeadCache): ScoreBlock {
         const scale = f16Values[k.scales[at]];
         const zero = Math.abs(f16Values[k.zeros[at]]);
         const magnitude = scale * codeSum + zero * zeroSum;
-        error[t] +=
+        error[h * blockTokens + t] +=
           scale * codeError +
           zero * zeroError +
           rounding * magnitude +
           lost * (zero + codeMax * scale);
       }
     }
-  };
+  });
 }
 
 /** Plain products of q and keys: of the tail, or of a dequantising kernel with K per token. */
-function plainProducts(a: KnownArithmetic): ScoreBlock {
-  return (query, { count, magnitudes }, { error }) => {
-    const size = query.q.length;
-    dotRows(magnitudes, query.magnitudes, error, count, size);
-    for (let t = 0; t < count; t++) {
-      error[t] = plainChainError(a, size, error[t]) + scaleError * error[t];
-    }
-  };
-}
-
-function roundedPerToken(a: KnownArithmetic): ScoreBlock {
-  const plain = plainProducts(a);
-  const moved = new Float64Array(128);
-  return (query, block, scores) => {
-    const { count, shadowRows } = block;
-    dotRows(shadowRows, query.q, moved, count, query.q.length);
-    for (let t = 0; t < count; t++) scores.shadow[t] += moved[t];
-    plain(query, block, scores);
-  };
+function plainScores({ a, head, scratch }: Head, { count }: Block): void {
+  const { math, magnitudes, qMagnitudes, error } = scratch;
+  const size = head.headSize;
+  math.dot(magnitudes, count, size, qMagnitudes, error, blockTokens);
+  for (let i = 0; i < error.length; i++) {
+    error[i] = plainChainError(a, size, error[i]) + scaleError * error[i];
+  }
 }
 
 /** Reads a block into scratch and says how its scores are bounded. */
-function readBlock(
-  a: KnownArithmetic,
-  head: HeadCache,
-  first: number,
-  scratch: Scratch,
-): { block: Block; score: ScoreBlock } {
-  const { headSize, tokens, packed, type } = head;
-  const end = first < packed ? packed : tokens;
-  const count = Math.min(128, end - first);
+function readKeys(own: Head, { first, count }: Block): ScoreBlock {
+  const { a, head, scratch } = own;
+  const { headSize, packed, type } = head;
   const part = (x: Float64Array) => x.subarray(0, count * headSize);
-  const rows = part(keyRows(head, first, count, scratch.rows));
+  blockKeys(head, first, count, scratch.room);
+  const rows = part(scratch.room.rows);
   const [shadowRows, magnitudes] = [part(scratch.shadowRows), part(scratch.magnitudes)];
-  const block: Block = { first, count, rows, shadowRows, magnitudes };
   if (first >= packed) {
     alignedMagnitudes(rows, magnitudes, normalMin(type));
-    return { block, score: plainProducts(a) };
+    return (block) => {
+      scratch.shadow.set(scratch.exact);
+      plainScores(own, block);
+    };
   }
   const isPerToken = head.scheme.kAxis === 'token';
-  if (isPerToken && a.operands === 'folded') return { block, score: perToken(a, head) };
-  keyShadow(a.operands, head, first, rows, shadowRows);
-  if (!isPerToken) return { block, score: perChannel(a, head, block) };
+  if (isPerToken && a.operands === 'folded') return (block) => perToken(own, block);
+  keyShadow(a.operands, head, first, scratch.room, shadowRows);
+  if (!isPerToken) return (block) => perChannel(own, block);
   for (let i = 0; i < rows.length; i++) magnitudes[i] = rows[i] + shadowRows[i];
   alignedMagnitudes(magnitudes, magnitudes, normalMin(type));
-  return { block, score: roundedPerToken(a) };
+  return (block) => {
+    const { math, q, exact, shadow } = scratch;
+    math.dot(scratch.shadowRows, count, headSize, q, shadow, blockTokens);
+    for (let i = 0; i < shadow.length; i++) shadow[i] += exact[i];
+    plainScores(own, block);
+  };
 }
 
-/** q (queries, headSize); factor: c. */
+/** Room for the scores of any head of a call. */
+export function scoreRoom(queries: number, tokensMax: number): Scores {
+  const array = () => new Float64Array(queries * tokensMax);
+  return { exact: array(), shadow: array(), error: array() };
+}
+
+/** q (queries, headSize); factor: c; room: where the scores lie until the next head. */
 export function scoreHead(
   a: KnownArithmetic,
   head: HeadCache,
   factor: number,
   q: Float64Array,
   scratch: Scratch,
+  room: Scores,
 ): Scores {
-  const { headSize, tokens, type } = head;
+  const { headSize, tokens, packed, type } = head;
+  scratch.q.set(q);
+  alignedMagnitudes(scratch.q, scratch.qMagnitudes, normalMin(type));
   const queries = Array.from({ length: q.length / headSize }, (_, h) => {
-    const own = q.subarray(h * headSize, (h + 1) * headSize);
-    const magnitudes = new Float64Array(headSize);
-    alignedMagnitudes(own, magnitudes, normalMin(type));
-    return queryOf(own, type, magnitudes);
+    const own = (x: Float64Array) => x.slice(h * headSize, (h + 1) * headSize);
+    return queryOf(own(scratch.q), type, own(scratch.qMagnitudes));
   });
   const length = queries.length * tokens;
   const scores: Scores = {
-    exact: new Float64Array(length),
-    shadow: new Float64Array(length),
-    error: new Float64Array(length),
+    exact: room.exact.subarray(0, length),
+    shadow: room.shadow.subarray(0, length),
+    error: room.error.subarray(0, length),
   };
+  const { math, exact, shadow, error } = scratch;
+  const own: Head = { a, head, queries, scratch };
   for (let first = 0; first < tokens; ) {
-    const { block, score } = readBlock(a, head, first, scratch);
-    queries.forEach((query, h) => {
-      const at = h * tokens + first;
-      const [exact, shadow, error] = [scores.exact, scores.shadow, scores.error].map((x) =>
-        x.subarray(at, at + block.count),
-      );
-      dotRows(block.rows, query.q, exact, block.count, headSize);
-      shadow.set(exact);
-      score(query, block, { shadow, error });
-    });
-    first += block.count;
+    const count = Math.min(blockTokens, (first < packed ? packed : tokens) - first);
+    const block = { first, count };
+    const score = readKeys(own, block);
+    math.dot(scratch.room.rows, count, headSize, scratch.q, exact, blockTokens);
+    score(block);
+    writeBlock(exact, scores.exact, tokens, first, count);
+    writeBlock(shadow, scores.shadow, tokens, first, count);
+    writeBlock(error, scores.error, tokens, first, count);
+    first += count;
   }
   const floor = type === 'bf16' ? bf16Floor : 0;
+  const magnitude = Math.abs(factor);
   for (let i = 0; i < length; i++) {
     scores.exact[i] *= factor;
     scores.shadow[i] *= factor;
-    scores.error[i] = scores.error[i] * Math.abs(factor) + floor;
+    scores.error[i] = scores.error[i] * magnitude + floor;
   }
   return scores;
 }

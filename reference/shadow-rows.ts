@@ -3,49 +3,37 @@
  * row-weights.ts is made of. Which rows depends on how the kernel uses the cache (arithmetic.ts).
  */
 import type { Operands } from './arithmetic.js';
+import type { RowRoom } from './block-rows.js';
 import type { HeadCache } from './cache.js';
 import { type ElementType, elementRound, f16Values } from './format.js';
 import type { Quantized } from './quantize.js';
 import { channelGroup } from './scheme.js';
 
 /**
- * Blocks of rows that a pass works in, (128, headSize) each; one set serves all heads of a call.
- */
-export interface Scratch {
-  readonly rows: Float64Array;
-  readonly shadowRows: Float64Array;
-  readonly magnitudes: Float64Array;
-}
-
-export function scratchRows(headSize: number): Scratch {
-  const block = () => new Float64Array(128 * headSize);
-  return { rows: block(), shadowRows: block(), magnitudes: block() };
-}
-
-/**
  * Rows for the second dot product of a block of packed tokens, (count, headSize):
  *   folded       codes, to be multiplied with the shift of q' (K per channel only)
  *   else         rounded key less exact key, to be multiplied with q
- * rows: the exact keys of the same tokens.
+ * room: the exact keys of the same tokens, and their codes.
  */
 export function keyShadow(
   operands: Operands,
   head: HeadCache,
   first: number,
-  rows: Float64Array,
+  room: RowRoom,
   out: Float64Array,
 ): void {
   const { headSize, k } = head;
-  const count = rows.length / headSize;
+  const { rows, codes, math, scales, zeros } = room;
   if (operands === 'folded') {
-    out.set(k.codes.subarray(first * headSize, (first + count) * headSize));
-  } else if (head.scheme.kAxis === 'token') {
-    roundedPerToken(operands, head, k, first, out);
-    for (let i = 0; i < out.length; i++) out[i] -= rows[i];
-  } else {
-    roundedPerChannel(operands, head, first, out);
-    for (let i = 0; i < out.length; i++) out[i] -= rows[i];
+    const count = out.length / headSize;
+    scales.fill(1, 0, count);
+    zeros.fill(0, 0, count);
+    math.scaleByGroup(codes, scales, zeros, out, count, headSize);
+    return;
   }
+  if (head.scheme.kAxis === 'token') roundedPerToken(operands, head, k, first, out);
+  else roundedPerChannel(operands, head, first, out);
+  for (let i = 0; i < out.length; i++) out[i] -= rows[i];
 }
 
 /** Keys per channel, rounded: 2^bits roundings for a channel and group instead of one a token. */

@@ -19,11 +19,11 @@
  * free.
  */
 import { f16NormalMin, type KnownArithmetic, normalMin } from './arithmetic.js';
-import { addWeightedRows } from './attention.js';
-import { type HeadCache, valueRows } from './cache.js';
-import { f16Values } from './format.js';
+import { blockTokens, blockValues, type RowRoom } from './block-rows.js';
+import { readBlock, type Scratch } from './bound-scratch.js';
+import type { HeadCache } from './cache.js';
 import { channelGroup } from './scheme.js';
-import { alignedMagnitudes, roundedValues, type Scratch } from './shadow-rows.js';
+import { alignedMagnitudes, roundedValues } from './shadow-rows.js';
 
 export interface ValueSums {
   /** (queries, headSize) each */
@@ -55,132 +55,66 @@ export interface HeadWeights {
   readonly weightMax: readonly number[];
 }
 
-const blockTokens = 128;
-
 /** Means of the columns of rows (count, size); returns the largest magnitude of any element. */
-function columnMeans(rows: Float64Array, means: Float64Array): number {
-  const size = means.length;
-  const count = rows.length / size;
-  let largest = 0;
-  means.fill(0);
-  for (let i = 0; i < rows.length; i += size) {
-    for (let d = 0; d < size; d++) {
-      const x = rows[i + d];
-      const magnitude = Math.abs(x);
-      if (magnitude > largest) largest = magnitude;
-      means[d] += x;
-    }
-  }
-  for (let d = 0; d < size; d++) means[d] /= count;
-  return largest;
-}
-
-/** sums[d] += sum_t weights[t] rows[t][d] for two sets of weights and sums at once. */
-function addTwiceWeightedRows(
+function columnMeans(
+  { math, centre, largest }: Scratch,
   rows: Float64Array,
-  weightsA: Float64Array,
-  sumsA: Float64Array,
-  weightsB: Float64Array,
-  sumsB: Float64Array,
-): void {
-  const count = weightsA.length;
-  const size = sumsA.length;
-  const whole = count - (count % 4);
-  for (let t = 0; t < whole; t += 4) {
-    const [a0, a1, a2, a3] = [weightsA[t], weightsA[t + 1], weightsA[t + 2], weightsA[t + 3]];
-    const [b0, b1, b2, b3] = [weightsB[t], weightsB[t + 1], weightsB[t + 2], weightsB[t + 3]];
-    const r0 = t * size;
-    const r1 = r0 + size;
-    const r2 = r1 + size;
-    const r3 = r2 + size;
-    for (let d = 0; d < size; d++) {
-      const v0 = rows[r0 + d];
-      const v1 = rows[r1 + d];
-      const v2 = rows[r2 + d];
-      const v3 = rows[r3 + d];
-      sumsA[d] += a0 * v0 + a1 * v1 + (a2 * v2 + a3 * v3);
-      sumsB[d] += b0 * v0 + b1 * v1 + (b2 * v2 + b3 * v3);
-    }
-  }
-  const rest = rows.subarray(whole * size);
-  addWeightedRows(rest, weightsA.subarray(whole), sumsA, count - whole, size);
-  addWeightedRows(rest, weightsB.subarray(whole), sumsB, count - whole, size);
-}
-
-/** sums[d] += sum_t weights[t] |rows[t][d] - centre[d]|; returns the sum of weights. */
-function addDeviations(
-  rows: Float64Array,
-  centre: Float64Array,
-  weights: Float64Array,
-  sums: Float64Array,
+  count: number,
 ): number {
-  const size = centre.length;
-  const { abs } = Math;
-  let total = 0;
-  let t = 0;
-  for (; t + 4 <= weights.length; t += 4) {
-    const w0 = weights[t];
-    const w1 = weights[t + 1];
-    const w2 = weights[t + 2];
-    const w3 = weights[t + 3];
-    const r0 = t * size;
-    const r1 = r0 + size;
-    const r2 = r1 + size;
-    const r3 = r2 + size;
-    total += w0 + w1 + (w2 + w3);
-    for (let d = 0; d < size; d++) {
-      const c = centre[d];
-      sums[d] +=
-        w0 * abs(rows[r0 + d] - c) +
-        w1 * abs(rows[r1 + d] - c) +
-        (w2 * abs(rows[r2 + d] - c) + w3 * abs(rows[r3 + d] - c));
-    }
+  math.columnSums(rows, count, centre, largest);
+  let all = 0;
+  for (let d = 0; d < centre.length; d++) {
+    centre[d] /= count;
+    if (largest[d] > all) all = largest[d];
   }
-  for (; t < weights.length; t++) {
-    total += weights[t];
-    for (let d = 0; d < size; d++) {
-      sums[d] += weights[t] * abs(rows[t * size + d] - centre[d]);
-    }
-  }
-  return total;
+  return all;
 }
 
-/** Sums over the parameters of packed tokens first .. first + weights.length - 1 of one query. */
-function addParameters(
-  head: HeadCache,
-  first: number,
-  weights: Float64Array,
-  sums: ValueSums,
-  query: number,
-): void {
-  const groups = head.headSize / channelGroup(head.scheme, head.headSize);
-  for (let t = 0; t < weights.length; t++) {
-    for (let g = 0; g < groups; g++) {
-      const scale = f16Values[head.v.scales[(first + t) * groups + g]];
-      const zero = f16Values[head.v.zeros[(first + t) * groups + g]];
-      const at = query * groups + g;
-      sums.zero[at] += weights[t] * zero;
-      sums.zeroMagnitude[at] += weights[t] * Math.abs(zero);
-      sums.scaled[at] += weights[t] * scale;
-      sums.scaledMax[at] = Math.max(sums.scaledMax[at], weights[t] * scale);
-      sums.scaleMax[g] = Math.max(sums.scaleMax[g], scale);
+/**
+ * Sums over the parameters of a block of packed tokens, which blockValues left in room, for all
+ * queries: weights (queries, blockTokens).
+ */
+function addParameters(room: RowRoom, count: number, weights: Float64Array, sums: ValueSums): void {
+  const groups = sums.scaleMax.length;
+  const { scales, zeros } = room;
+  for (let at = 0; at < sums.zero.length; at++) {
+    const g = at % groups;
+    const first = ((at - g) / groups) * blockTokens;
+    let zero = sums.zero[at];
+    let zeroMagnitude = sums.zeroMagnitude[at];
+    let scaled = sums.scaled[at];
+    let scaledMax = sums.scaledMax[at];
+    for (let t = 0; t < count; t++) {
+      const weight = weights[first + t];
+      const product = weight * scales[t * groups + g];
+      zero += weight * zeros[t * groups + g];
+      zeroMagnitude += weight * Math.abs(zeros[t * groups + g]);
+      scaled += product;
+      scaledMax = Math.max(scaledMax, product);
     }
+    sums.zero[at] = zero;
+    sums.zeroMagnitude[at] = zeroMagnitude;
+    sums.scaled[at] = scaled;
+    sums.scaledMax[at] = scaledMax;
+  }
+  for (let i = 0; i < count * groups; i++) {
+    sums.scaleMax[i % groups] = Math.max(sums.scaleMax[i % groups], scales[i]);
   }
 }
 
+/** Sums of one KV head: of channels in scratch, which is cleared. */
 function emptySums(
   head: HeadCache,
   queries: number,
+  { output, shadowPacked, shadowTail, deviation, magnitude }: Scratch,
 ): { -readonly [K in keyof ValueSums]: ValueSums[K] } {
   const blocks = Math.ceil(head.tokens / blockTokens);
   const groups = head.headSize / channelGroup(head.scheme, head.headSize);
   const zeros = (length: number) => new Float64Array(length);
+  const channels = { output, shadowPacked, shadowTail, deviation, magnitude };
+  for (const sums of Object.values(channels)) sums.fill(0);
   return {
-    output: zeros(queries * head.headSize),
-    shadowPacked: zeros(queries * head.headSize),
-    shadowTail: zeros(queries * head.headSize),
-    deviation: zeros(queries * head.headSize),
-    magnitude: zeros(queries * head.headSize),
+    ...channels,
     centres: zeros(blocks * head.headSize),
     driftOf: zeros(queries * blocks),
     zero: zeros(queries * groups),
@@ -192,6 +126,7 @@ function emptySums(
   };
 }
 
+/** ValueSums lie in scratch: they hold until the next head. */
 export function sumValues(
   a: KnownArithmetic,
   head: HeadCache,
@@ -199,49 +134,46 @@ export function sumValues(
   scratch: Scratch,
 ): ValueSums {
   const { headSize, tokens, packed } = head;
+  const { math, exact, shadow, error: drift, deviations, magnitudes } = scratch;
   const smallest = normalMin(head.type);
   const queries = w.weightMax.length;
-  const sums = emptySums(head, queries);
+  const sums = emptySums(head, queries, scratch);
   const blocks = Math.ceil(tokens / blockTokens);
-  const raised = new Float64Array(blockTokens);
   for (let first = 0; first < tokens; first += blockTokens) {
     const count = Math.min(blockTokens, tokens - first);
-    const tail = first >= packed;
-    const rows = valueRows(head, first, count, scratch.rows).subarray(0, count * headSize);
-    const rounds = a.operands !== 'folded' && !tail;
+    const isTail = first >= packed;
+    blockValues(head, first, count, scratch.room);
+    const { rows } = scratch.room;
+    const rounds = a.operands !== 'folded' && !isTail;
     const shadowRows = rounds ? scratch.shadowRows : rows;
-    const own = shadowRows.subarray(0, rows.length);
+    const own = shadowRows.subarray(0, count * headSize);
     if (rounds) roundedValues(a.operands, head, first, own);
-    if (tail || rounds) alignedMagnitudes(own, scratch.magnitudes, smallest);
     const block = first / blockTokens;
-    const centre = sums.centres.subarray(block * headSize, (block + 1) * headSize);
-    const largest = columnMeans(own, centre);
-    sums.valueMax = Math.max(sums.valueMax, largest, smallest);
+    sums.valueMax = Math.max(sums.valueMax, columnMeans(scratch, shadowRows, count), smallest);
+    sums.centres.set(scratch.centre, block * headSize);
+    math.deviations(shadowRows, count, scratch.centre, deviations);
+    readBlock(w.exact, tokens, first, count, exact);
+    readBlock(w.shadow, tokens, first, count, shadow);
+    readBlock(w.drift, tokens, first, count, drift);
+    const add = (of: Float64Array, weights: Float64Array, to: Float64Array) =>
+      math.addWeighted(of, count, headSize, weights, blockTokens, to);
+    add(rows, exact, sums.output);
+    add(shadowRows, shadow, isTail ? sums.shadowTail : sums.shadowPacked);
+    add(deviations, drift, sums.deviation);
     for (let h = 0; h < queries; h++) {
-      const [from, to] = [h * tokens + first, h * tokens + first + count];
-      const row = (x: Float64Array) => x.subarray(h * headSize, (h + 1) * headSize);
-      const weights = w.shadow.subarray(from, to);
-      const exact = w.exact.subarray(from, to);
-      const shadow = row(tail ? sums.shadowTail : sums.shadowPacked);
-      if (rounds) {
-        addWeightedRows(rows, exact, row(sums.output), count, headSize);
-        addWeightedRows(shadowRows, weights, shadow, count, headSize);
-      } else {
-        addTwiceWeightedRows(rows, exact, row(sums.output), weights, shadow);
+      const at = h * blockTokens;
+      let total = 0;
+      for (let t = at; t < at + count; t++) total += drift[t];
+      sums.driftOf[h * blocks + block] = total;
+    }
+    if (!isTail && !rounds) addParameters(scratch.room, count, shadow, sums);
+    if (isTail || rounds) {
+      alignedMagnitudes(own, magnitudes, smallest);
+      for (let i = 0; i < shadow.length; i++) {
+        const floor = f16NormalMin * w.weightMax[Math.floor(i / blockTokens)];
+        shadow[i] = Math.max(shadow[i], floor);
       }
-      const drift = w.drift.subarray(from, to);
-      sums.driftOf[h * blocks + block] = addDeviations(
-        shadowRows,
-        centre,
-        drift,
-        row(sums.deviation),
-      );
-      if (tail || rounds) {
-        const floor = f16NormalMin * w.weightMax[h];
-        for (let t = 0; t < count; t++) raised[t] = Math.max(weights[t], floor);
-        addWeightedRows(scratch.magnitudes, raised, row(sums.magnitude), count, headSize);
-      }
-      if (!tail && !rounds) addParameters(head, first, weights, sums, h);
+      add(magnitudes, shadow, sums.magnitude);
     }
   }
   return sums;

@@ -12,13 +12,32 @@
 //
 // No softmax, no quantisation, no shapes of a model: see code-lm-model.ts and blocked-attention.ts.
 
+import {
+  Arena,
+  add,
+  advance,
+  type Code,
+  doWhile,
+  each,
+  f32x4,
+  get,
+  I32,
+  i32,
+  isBelow,
+  load,
+  multiply,
+  set,
+  store,
+  V128,
+  type WasmFunction,
+} from '../../reference/wasm-code.js';
+
 /** Columns of a panel of b. */
 export const PANEL_COLUMNS = 8;
 /** Rows of a tile of c: m is rounded up to a multiple of it. */
 export const TILE_ROWS = 4;
 /** Rows of a that are multiplied with all of b before the next: 256 kB at k = 1024. */
 const BLOCK_ROWS = 64;
-const PAGE_BYTES = 65536;
 
 export function roundUp(n: number, multiple: number): number {
   return Math.ceil(n / multiple) * multiple;
@@ -28,18 +47,6 @@ export function roundUp(n: number, multiple: number): number {
 export function panelFloats(k: number, n: number): number {
   return k * roundUp(n, PANEL_COLUMNS);
 }
-
-type Multiply = (
-  a: number,
-  b: number,
-  c: number,
-  m: number,
-  n: number,
-  k: number,
-  aStride: number,
-  cStride: number,
-  panelStride: number,
-) => void;
 
 export interface Product {
   readonly a: Float32Array; // rows of aStride floats
@@ -56,23 +63,15 @@ export interface Product {
 
 /** One memory of floats and the product over it. */
 export class FloatArena {
-  private readonly memory: WebAssemblyMemory;
-  private readonly product: Multiply;
-  private used = 0;
+  private readonly arena: Arena;
 
   /** floats: all that will ever be allocated; the memory is zero. */
   constructor(floats: number) {
-    const pages = Math.ceil((floats * 4) / PAGE_BYTES) + 1;
-    this.memory = new wasm.Memory({ initial: pages, maximum: pages });
-    const module = new wasm.Module(moduleBytes(pages));
-    const instance = new wasm.Instance(module, { e: { m: this.memory } });
-    this.product = instance.exports.f as Multiply;
+    this.arena = new Arena(4 * floats, [productFunction()]);
   }
 
   allocate(floats: number): Float32Array {
-    const array = new Float32Array(this.memory.buffer, this.used, floats);
-    this.used += roundUp(floats, 4) * 4;
-    return array;
+    return this.arena.f32(floats);
   }
 
   /**
@@ -87,7 +86,7 @@ export class FloatArena {
     requireFloats('b', b, (n / PANEL_COLUMNS - 1) * panelStride + PANEL_COLUMNS * k);
     requireFloats('c', c, (rows - 1) * cStride + n);
     for (let first = 0; first < rows; first += BLOCK_ROWS) {
-      this.product(
+      this.arena.functions.product(
         a.byteOffset + first * aStride * 4,
         b.byteOffset,
         c.byteOffset + first * cStride * 4,
@@ -115,61 +114,7 @@ export function packRows(x: Float32Array, n: number, k: number, out: Float32Arra
   }
 }
 
-// The types of WebAssembly belong to the library of browsers, which this project does not load.
-interface WebAssemblyMemory {
-  readonly buffer: ArrayBuffer;
-}
-interface WebAssemblyNames {
-  readonly Memory: new (limits: { initial: number; maximum: number }) => WebAssemblyMemory;
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (
-    module: object,
-    imports: object,
-  ) => { readonly exports: Readonly<Record<string, unknown>> };
-}
-const wasm = (globalThis as unknown as { WebAssembly: WebAssemblyNames }).WebAssembly;
-
-// --- The module: WebAssembly core specification 2.0, section 5 (binary format). ---
-
-const I32 = 0x7f;
-const V128 = 0x7b;
-
-/** Unsigned LEB128, section 5.2.2. */
-function leb(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  do {
-    bytes.push((rest & 127) | (rest > 127 ? 128 : 0));
-    rest >>>= 7;
-  } while (rest > 0);
-  return bytes;
-}
-
-const get = (local: number) => [0x20, ...leb(local)];
-const set = (local: number) => [0x21, ...leb(local)];
-/** i32.const takes a signed LEB128; below 64 both are one byte. */
-const constant = (value: number) => [0x41, value];
-const add = [0x6a];
-const multiplied = [0x6c];
-const simd = (opcode: number, ...operands: number[]) => [0xfd, ...leb(opcode), ...operands];
-/** Alignment is a hint: 4 bytes, which is what rows have. */
-const loadVector = (offset: number) => simd(0x00, 2, ...leb(offset));
-const loadSplat = (offset: number) => simd(0x09, 2, ...leb(offset));
-const storeVector = (offset: number) => simd(0x0b, 2, ...leb(offset));
-const addVectors = simd(0xe4);
-const multiplyVectors = simd(0xe6);
-const advance = (local: number, by: number[]) => [...get(local), ...by, ...add, ...set(local)];
-/** do { body } while (left < right), unsigned. */
-const doWhileBelow = (body: number[], left: number, right: number) => [
-  ...[0x03, 0x40],
-  ...body,
-  ...get(left),
-  ...get(right),
-  ...[0x49, 0x0d, 0x00],
-  0x0b,
-];
-
-/** Parameters in the order of Multiply, then locals. */
+/** Parameters of the product's function, then locals. */
 const [A, B, C, M, N, K, A_STRIDE, C_STRIDE, PANEL_STRIDE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const [ROW_A, ROW_C, PANEL_END, C_END, ROWS_END, P] = [9, 10, 11, 12, 13, 14];
 /** Pointers to the four rows of a and of c in a tile. */
@@ -179,87 +124,64 @@ const POINTERS = 14;
 const [B0, A_ELEMENT, ACCUMULATOR] = [23, 25, 26];
 const VECTORS = 11;
 
-const forRows = (make: (row: number) => number[]) =>
-  Array.from({ length: TILE_ROWS }, (_, row) => make(row)).flat();
-const forHalves = (make: (half: number) => number[]) => [0, 1].flatMap(make);
-
 /** One step of k: a column of a's tile times a row of the panel. */
-function step(): number[] {
+function step(): Code {
   return [
-    ...forHalves((half) => [...get(P), ...loadVector(16 * half), ...set(B0 + half)]),
-    ...forRows((row) => [
-      ...get(TILE_A + row),
-      ...loadSplat(0),
-      ...set(A_ELEMENT),
-      ...advance(TILE_A + row, constant(4)),
-      ...forHalves((half) => {
+    ...each(2, (half) => set(B0 + half, load.v128(get(P), 16 * half))),
+    ...each(TILE_ROWS, (row) => [
+      ...set(A_ELEMENT, load.splat32(get(TILE_A + row))),
+      ...advance(TILE_A + row, i32(4)),
+      ...each(2, (half) => {
         const sum = ACCUMULATOR + 2 * row + half;
-        const product = [...get(A_ELEMENT), ...get(B0 + half), ...multiplyVectors];
-        return [...get(sum), ...product, ...addVectors, ...set(sum)];
+        return set(sum, f32x4.add(get(sum), f32x4.multiply(get(A_ELEMENT), get(B0 + half))));
       }),
     ]),
-    ...advance(P, constant(32)),
+    ...advance(P, i32(32)),
   ];
 }
 
 /** Four rows of c, eight columns, all of k. */
-function tile(): number[] {
+function tile(): Code {
   const first = (pointers: number, row: number, stride: number) =>
-    forRows((i) =>
-      i === 0
-        ? [...get(row), ...set(pointers)]
-        : [...get(pointers + i - 1), ...get(stride), ...add, ...set(pointers + i)],
+    each(TILE_ROWS, (i) =>
+      set(pointers + i, i === 0 ? get(row) : add(get(pointers + i - 1), get(stride))),
     );
-  const eachSum = (make: (row: number, half: number) => number[]) =>
-    forRows((row) => forHalves((half) => make(row, half)));
+  const eachSum = (make: (row: number, half: number) => Code) =>
+    each(TILE_ROWS, (row) => each(2, (half) => make(row, half)));
+  const sum = (row: number, half: number) => ACCUMULATOR + 2 * row + half;
   return [
     ...first(TILE_A, ROW_A, A_STRIDE),
     ...first(TILE_C, ROW_C, C_STRIDE),
-    ...eachSum((row, half) => [
-      ...get(TILE_C + row),
-      ...loadVector(16 * half),
-      ...set(ACCUMULATOR + 2 * row + half),
-    ]),
-    ...[...get(B), ...set(P)],
-    ...doWhileBelow(step(), P, PANEL_END),
-    ...eachSum((row, half) => [
-      ...get(TILE_C + row),
-      ...get(ACCUMULATOR + 2 * row + half),
-      ...storeVector(16 * half),
-    ]),
-    ...advance(ROW_A, [...get(A_STRIDE), ...constant(4), ...multiplied]),
-    ...advance(ROW_C, [...get(C_STRIDE), ...constant(4), ...multiplied]),
+    ...eachSum((row, half) => set(sum(row, half), load.v128(get(TILE_C + row), 16 * half))),
+    ...set(P, get(B)),
+    ...doWhile(step(), isBelow(get(P), get(PANEL_END))),
+    ...eachSum((row, half) => store.v128(get(TILE_C + row), get(sum(row, half)), 16 * half)),
+    ...advance(ROW_A, multiply(get(A_STRIDE), i32(TILE_ROWS))),
+    ...advance(ROW_C, multiply(get(C_STRIDE), i32(TILE_ROWS))),
   ];
 }
 
 /** for each panel of b: for each four rows. m, n and k are at least 1 tile. */
-function body(): number[] {
-  const product = (x: number[], y: number[]) => [...x, ...y, ...multiplied];
+function productFunction(): WasmFunction {
   const panel = [
-    ...[...get(A), ...set(ROW_A), ...get(C), ...set(ROW_C)],
-    ...[...get(B), ...product(get(K), constant(32)), ...add, ...set(PANEL_END)],
-    ...doWhileBelow(tile(), ROW_A, ROWS_END),
+    ...set(ROW_A, get(A)),
+    ...set(ROW_C, get(C)),
+    ...set(PANEL_END, add(get(B), multiply(get(K), i32(32)))),
+    ...doWhile(tile(), isBelow(get(ROW_A), get(ROWS_END))),
     ...advance(B, get(PANEL_STRIDE)),
-    ...advance(C, constant(32)),
+    ...advance(C, i32(32)),
   ];
-  return [
-    ...[...get(A), ...product(get(M), get(A_STRIDE)), ...add, ...set(ROWS_END)],
-    ...[...get(C), ...product(get(N), constant(4)), ...add, ...set(C_END)],
-    ...doWhileBelow(panel, C, C_END),
-    0x0b,
-  ];
-}
-
-function moduleBytes(pages: number): Uint8Array {
-  const text = (name: string) => [name.length, ...Buffer.from(name)];
-  const section = (id: number, content: number[]) => [id, ...leb(content.length), ...content];
-  const code = [2, POINTERS, I32, VECTORS, V128, ...body()];
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, [1, 0x60, 9, ...Array(9).fill(I32), 0]),
-    ...section(2, [1, ...text('e'), ...text('m'), 0x02, 0x01, ...leb(pages), ...leb(pages)]),
-    ...section(3, [1, 0]),
-    ...section(7, [1, ...text('f'), 0x00, 0]),
-    ...section(10, [1, ...leb(code.length), ...code]),
-  ]);
+  return {
+    name: 'product',
+    parameters: 9,
+    locals: [
+      [POINTERS, I32],
+      [VECTORS, V128],
+    ],
+    body: [
+      ...set(ROWS_END, add(get(A), multiply(get(M), get(A_STRIDE)))),
+      ...set(C_END, add(get(C), multiply(get(N), i32(4)))),
+      ...doWhile(panel, isBelow(get(C), get(C_END))),
+    ],
+  };
 }
