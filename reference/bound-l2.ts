@@ -35,8 +35,15 @@ import { exactExponential, openExponential } from './scheduled/interval.js';
 import { logSum, mergeSplits, mergeWarps, type Partial, quotient } from './scheduled/merge.js';
 import { scaledQuery } from './scheduled/scaled-query.js';
 import { dealParts, warpCount } from './scheduled/schedule.js';
-import { type Cores, scheduledScores } from './scheduled/scores.js';
-import { addPart, emptyWarp, type PartScratch, partScratch } from './scheduled/warp-sums.js';
+import { type Cores, partScores } from './scheduled/scores.js';
+import {
+  addPart,
+  emptyWarp,
+  type PartScratch,
+  partScratch,
+  partTiles,
+  type WarpSums,
+} from './scheduled/warp-sums.js';
 
 /** Rows that L1 guards have NaN. */
 export interface OutputRange {
@@ -61,30 +68,54 @@ function coresOf({ fraction, fusedProducts, schedule }: Arithmetic, type: Elemen
   return { codes: of('f16'), rows: of(type === 'bf16' ? 'bf16' : 'f16'), exponential };
 }
 
-/** One query row over its head; null if nothing is seen. */
-function rangeOfRow(
+/**
+ * Query rows over their head, part by part: a part's codes are laid out once for all rows. queries:
+ * (rows)(headSize).
+ */
+function rangesOfRows(
   cores: Cores,
   head: HeadCache,
   scale: number,
-  q: Float64Array,
+  queries: readonly Float64Array[],
   plan: { readonly warps: number; readonly splits: number },
   scratch: PartScratch,
-): Partial {
-  const scores = scheduledScores(cores, head, scaledQuery(scale, q, head.type));
-  const partials = dealParts(head, plan.warps, plan.splits).map((warps) => {
-    const states = warps
-      .filter((parts) => parts.length > 0)
-      .map((parts) => {
-        const state = emptyWarp(head);
-        for (const part of parts) {
-          addPart(cores, head, state, part, scores.subarray(part.first, part.end), scratch);
-        }
-        return state;
-      });
-    return mergeWarps(cores.exponential, states, head.headSize);
+): Partial[] {
+  const { headSize } = head;
+  const rows = queries.map((q) => {
+    return partScores(cores, scratch.fused, head, scaledQuery(scale, q, head.type));
   });
-  if (partials.length === 1) return partials[0];
-  return mergeSplits(cores.exponential, partials, head.headSize);
+  const partials: Partial[][] = queries.map(() => []);
+  for (const warps of dealParts(head, plan.warps, plan.splits)) {
+    const states = queries.map((): WarpSums[] => []);
+    for (const parts of warps.filter((own) => own.length > 0)) {
+      for (const own of states) own.push(emptyWarp(head));
+      for (const part of parts) {
+        const tiles = partTiles(scratch, head, part);
+        const scores = scratch.scores.subarray(0, part.end - part.first);
+        for (const [row, own] of states.entries()) {
+          rows[row](part, tiles.keys, scores);
+          addPart(cores, head, own[own.length - 1], part, tiles, scores, scratch);
+        }
+      }
+    }
+    for (const [row, own] of states.entries()) {
+      partials[row].push(mergeWarps(cores.exponential, own, headSize));
+    }
+  }
+  return partials.map((own) => {
+    return own.length === 1 ? own[0] : mergeSplits(cores.exponential, own, headSize);
+  });
+}
+
+function setRow(range: OutputRange, row: number, headSize: number, found: Partial): void {
+  for (let d = 0; d < headSize; d++) {
+    const { low, high } = quotient(found, d);
+    range.low[row * headSize + d] = low - flushed;
+    range.high[row * headSize + d] = high + flushed;
+  }
+  const { low, high } = logSum(found);
+  range.lseLow[row] = low - flushed;
+  range.lseHigh[row] = high + flushed;
 }
 
 /**
@@ -111,7 +142,7 @@ export function boundL2(
   const queries = queriesPerKvHead(p);
   const values = f64Array(q, undefined, type);
   const cores = coresOf(arithmetic, type);
-  const scratch = partScratch();
+  const scratch = partScratch(cores.codes, headSize);
   const [rows, elements] = [l1.lse.length, l1.output.length];
   const range = {
     type,
@@ -120,28 +151,23 @@ export function boundL2(
     lseLow: new Float64Array(rows),
     lseHigh: new Float64Array(rows),
   };
-  for (let row = 0; row < rows; row++) {
-    const head = flat.heads[Math.floor(row / queries)];
-    const from = row * headSize;
-    if (l1.guarded[row] !== 0) {
-      for (const x of [range.low, range.high]) x.fill(Number.NaN, from, from + headSize);
-      range.lseLow[row] = range.lseHigh[row] = Number.NaN;
-      continue;
+  for (const [index, head] of flat.heads.entries()) {
+    const open: number[] = [];
+    for (let row = index * queries; row < (index + 1) * queries; row++) {
+      if (l1.guarded[row] !== 0) {
+        const [from, to] = [row * headSize, (row + 1) * headSize];
+        for (const x of [range.low, range.high]) x.fill(Number.NaN, from, to);
+        range.lseLow[row] = range.lseHigh[row] = Number.NaN;
+      } else if (head.tokens === 0) {
+        range.lseLow[row] = range.lseHigh[row] = Number.NEGATIVE_INFINITY;
+      } else {
+        open.push(row);
+      }
     }
-    if (head.tokens === 0) {
-      range.lseLow[row] = range.lseHigh[row] = Number.NEGATIVE_INFINITY;
-      continue;
-    }
-    const own = values.subarray(from, from + headSize);
-    const found = rangeOfRow(cores, head, softmaxScale, own, { warps, splits }, scratch);
-    for (let d = 0; d < headSize; d++) {
-      const { low, high } = quotient(found, d);
-      range.low[from + d] = low - flushed;
-      range.high[from + d] = high + flushed;
-    }
-    const { low, high } = logSum(found);
-    range.lseLow[row] = low - flushed;
-    range.lseHigh[row] = high + flushed;
+    if (open.length === 0) continue;
+    const own = open.map((row) => values.subarray(row * headSize, (row + 1) * headSize));
+    const found = rangesOfRows(cores, head, softmaxScale, own, { warps, splits }, scratch);
+    for (const [i, row] of open.entries()) setRow(range, row, headSize, found[i]);
   }
   return range;
 }

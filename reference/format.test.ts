@@ -6,6 +6,7 @@ import {
   elementRound,
   exponentOf,
   f16FromF64,
+  f16Round,
   f16Values,
   powerOfTwo,
   significand11,
@@ -69,6 +70,28 @@ describe('binary16', () => {
     const x = 1 + 2 ** -11 + 2 ** -40; // binary32 drops the last bit, then ties to even
     expect(f16FromF64(x)).toBe(0x3c01);
     expect(f16FromF64(Math.fround(x))).toBe(0x3c00);
+  });
+});
+
+describe('f16Round', () => {
+  it('is the value of the encoded number: at every value, every midpoint and beside both', () => {
+    const agree = (x: number) => {
+      const expected = f16Values[f16FromF64(x)];
+      if (!Object.is(f16Round(x), expected)) expect(f16Round(x), `${x}`).toBe(expected);
+    };
+    for (let bits = 0; bits <= 0x7c00; bits++) {
+      const next = bits === 0x7bff ? 65536 : f16Values[bits + 1];
+      for (const x of [f16Values[bits], (f16Values[bits] + next) / 2]) {
+        for (const near of [x, x * (1 + 2 ** -40), x * (1 - 2 ** -40)]) {
+          agree(near);
+          agree(-near);
+        }
+      }
+    }
+    for (const x of [Number.NaN, Number.MIN_VALUE, 1e-300, 65519.99, 65520, 1e300]) {
+      agree(x);
+      agree(-x);
+    }
   });
 });
 

@@ -135,11 +135,6 @@ export function elementRound(type: ElementType, x: number): number {
   return elementValues(type)[elementFromF64(type, x)];
 }
 
-/** x rounded once to binary16, as a float64. */
-export function f16Round(x: number): number {
-  return f16Values[f16FromF64(x)];
-}
-
 /** Values of words of a type, into `out` or a new array of the same length. */
 export function f64Array(
   bits: Uint16Array,
@@ -167,4 +162,18 @@ export function significand11(x: number): number {
   f64[0] = x;
   const grid = grids[(words[high] >>> 20) & 0x7ff];
   return x < 0 ? x - grid + grid : x + grid - grid;
+}
+
+/**
+ * x rounded once to binary16, as a float64: f64FromF16(f16FromF64(x)) without a look into a table
+ * that no first-level cache holds.
+ */
+export function f16Round(x: number): number {
+  const magnitude = Math.abs(x);
+  if (magnitude >= 2 ** -14 && magnitude < 65504) return significand11(x);
+  if (magnitude < 2 ** -14 && magnitude > 0) {
+    const quanta = magnitude + 2 ** (52 - 24) - 2 ** (52 - 24);
+    return x < 0 ? -quanta : quanta;
+  }
+  return f16Values[f16FromF64(x)];
 }

@@ -66,6 +66,16 @@ export const add = binary(0x6a);
 export const subtract = binary(0x6b);
 export const multiply = binary(0x6c);
 export const isBelow = binary(0x49); // unsigned
+export const isEqual = binary(0x46);
+export const and = binary(0x71);
+export const shiftRight = binary(0x76); // unsigned
+/** The larger of two signed integers; both are evaluated twice. */
+export const largerI32 = (a: Code, b: Code): Code => [...a, ...b, ...a, ...b, 0x4a, 0x1b];
+/** 2^exponent, from its bits. */
+export const powerOf = (exponent: Code): Code => [
+  ...add(exponent, i32(1023)),
+  ...[0xac, 0x42, 52, 0x86, 0xbf], // i64.extend_i32_s, i64.const, i64.shl, f64.reinterpret_i64
+];
 
 export const f64x2 = {
   splat: unary(...simd(0x14)),
@@ -74,6 +84,7 @@ export const f64x2 = {
   subtract: binary(...simd(0xf1)),
   multiply: binary(...simd(0xf2)),
   absolute: unary(...simd(0xec)),
+  truncate: unary(...simd(0x7a)),
   /** a < b ? b : a */
   larger: binary(...simd(0xf7)),
   /** of the two lower of four signed integers */
@@ -89,13 +100,24 @@ export const upperHalf = (a: Code): Code => [
   ...Array.from({ length: 16 }, (_, i) => 8 + (i % 8)),
 ];
 export const f32x4 = { add: binary(...simd(0xe4)), multiply: binary(...simd(0xe6)) };
-export const f64 = { add: binary(0xa0) };
+export const f64 = {
+  add: binary(0xa0),
+  multiply: binary(0xa2),
+  truncate: unary(0x9d),
+  fromI32: unary(0xb7),
+  isNotZero: (a: Code): Code => [...a, 0x44, ...Array<number>(8).fill(0), 0x62],
+  /** cut to 24 significant bits: the 29 lowest are cleared */
+  cutToF32: (a: Code): Code => [...a, 0xbd, 0x42, ...signedLeb(-(2 ** 29)), 0x83, 0xbf],
+};
 
 /** Loads and stores at address + offset. Alignments are hints: log2 of what the arrays have. */
 const memory =
   (opcode: readonly number[], align: number) =>
   (address: Code, offset = 0): Code => [...address, ...opcode, align, ...leb(offset)];
 export const load = {
+  i32: memory([0x28], 2),
+  u8: memory([0x2d], 0),
+  f64: memory([0x2b], 3),
   v128: memory(simd(0x00), 2),
   /** 8 bytes as 16-bit integers */
   widened8: memory(simd(0x02), 0),
@@ -217,6 +239,10 @@ export class Arena {
 
   u8(length: number): Uint8Array {
     return new Uint8Array(this.buffer, this.take(length), length);
+  }
+
+  i32(length: number): Int32Array {
+    return new Int32Array(this.buffer, this.take(4 * length), length);
   }
 
   f32(length: number): Float32Array {

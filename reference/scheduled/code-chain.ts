@@ -51,12 +51,15 @@ export function sortByAlign(order: Int32Array, align: ArrayLike<number>, n: numb
   }
 }
 
+/** Exponent at which a product of a code and b aligns, in units of 2^-24. */
+export function codeAlignment(b: number): number {
+  return b === 0 ? zeroExponent : Math.max(exponentOf(b), -14) + 10;
+}
+
 /** b: fp16 values without their field weights, (channels); weights: w of each. */
 export function codeOperand(core: Core, b: Float64Array, weights: Int32Array): CodeOperand {
   const values = b.map((x, i) => x * power(weights[i]));
-  const align = Int32Array.from(b, (x) =>
-    x === 0 ? zeroExponent : Math.max(exponentOf(x), -14) + 10,
-  );
+  const align = Int32Array.from(b, codeAlignment);
   const order = new Int32Array(b.length);
   sortByAlign(order, align, core.fusedProducts);
   return { values, align, order };

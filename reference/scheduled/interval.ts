@@ -58,13 +58,15 @@ export function ex2High(x: number): number {
 export interface Exponential {
   readonly low: (x: number) => number;
   readonly high: (x: number) => number;
+  /** low and high are the same */
+  readonly isKnown: boolean;
 }
 
 /** Anything within ex2Error. */
-export const openExponential: Exponential = { low: ex2Low, high: ex2High };
+export const openExponential: Exponential = { low: ex2Low, high: ex2High, isKnown: false };
 
 /** The unit of sm_90, bit for bit. */
-export const exactExponential: Exponential = { low: ex2Approx, high: ex2Approx };
+export const exactExponential: Exponential = { low: ex2Approx, high: ex2Approx, isKnown: true };
 
 export function ex2(exponential: Exponential, x: number): Interval {
   return { low: exponential.low(x), high: exponential.high(x) };

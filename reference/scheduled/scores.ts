@@ -14,11 +14,12 @@ import { exponentOf, f16Round, f16Values, f64Array } from '../format.js';
 import { type DotModel, tensorDot } from '../mma.js';
 import { fmaF32 } from '../number-type.js';
 import { channelGroup, isPlain } from '../scheme.js';
-import { codeChain, codeOperand, power } from './code-chain.js';
+import { codeAlignment, power } from './code-chain.js';
+import type { CodeTile, FusedCodes } from './fused-codes.js';
 import type { Exponential } from './interval.js';
 import { alignmentsOf, rowChain } from './row-chain.js';
 import type { ScaledQuery } from './scaled-query.js';
-import { fieldWeight, wideChannel } from './schedule.js';
+import { fieldWeight, type Part, wideChannel } from './schedule.js';
 
 const { fround } = Math;
 
@@ -45,73 +46,104 @@ function groupParameters({ k, headSize }: HeadCache, group: number) {
   return { scales, zeros: values(k.zeros), e };
 }
 
-function perChannel(cores: Cores, head: HeadCache, query: ScaledQuery, scores: Float64Array): void {
-  const { headSize, packed, k } = head;
-  const { bits, group } = head.scheme;
-  const weights = fieldWeights(bits, headSize);
-  const { hat, top, zeroFactor, codeFactor } = query;
-  for (let first = 0; first < packed; first += group) {
-    const { scales, zeros, e } = groupParameters(head, first / group);
-    const m = power(14 - top - e);
-    const folded = scales.map((s, d) => f16Round(f16Round(hat[d] * s * m) * power(-weights[d])));
-    const operand = codeOperand(cores.codes, folded, weights);
-    const zero = fround(tensorDot(cores.codes, 0, zeros, hat) * zeroFactor);
-    const factor = fround(codeFactor * power(10 + e));
-    for (let t = first; t < Math.min(first + group, packed); t++) {
-      const sum = codeChain(cores.codes, k.codes, t * headSize, operand, 0, headSize);
-      scores[t] = fmaF32(sum * 2 ** -24, factor, zero);
-    }
+/** Makes values b of each channel, and their field weights, the operand of the fused sums. */
+function setCodeOperand(fused: FusedCodes, b: (d: number) => number, weights: Int32Array): void {
+  const { x, align } = fused;
+  for (let d = 0; d < weights.length; d++) {
+    const value = b(d);
+    x[d] = value * power(weights[d]);
+    align[d] = codeAlignment(value);
   }
+  fused.setOperand(weights.length);
 }
 
-function perToken(cores: Cores, head: HeadCache, query: ScaledQuery, scores: Float64Array): void {
-  const { headSize, packed, k } = head;
+/** Scores of a part for one query row: keys is the tile of the part's K, null of rows. */
+export type PartScores = (part: Part, keys: CodeTile | null, scores: Float64Array) => void;
+
+function perChannel(cores: Cores, fused: FusedCodes, head: HeadCache, query: ScaledQuery) {
+  const { headSize } = head;
+  const { bits, group } = head.scheme;
+  const weights = fieldWeights(bits, headSize);
+  const inverses = Float64Array.from(weights, (w) => power(-w));
+  const { hat, top, zeroFactor, codeFactor } = query;
+  const runs = headSize / cores.codes.fusedProducts;
+  return (part: Part, keys: CodeTile, scores: Float64Array): void => {
+    const { sums } = fused;
+    for (let first = part.first; first < part.end; first += group) {
+      const { scales, zeros, e } = groupParameters(head, first / group);
+      const m = power(14 - top - e);
+      const folded = (d: number) => f16Round(f16Round(hat[d] * scales[d] * m) * inverses[d]);
+      setCodeOperand(fused, folded, weights);
+      const zero = fround(tensorDot(cores.codes, 0, zeros, hat) * zeroFactor);
+      const factor = fround(codeFactor * power(10 + e));
+      const [from, to] = [first - part.first, Math.min(first + group, part.end) - part.first];
+      sums.fill(0, from, to);
+      fused.add(keys, 0, runs, headSize, from, to);
+      for (let t = from; t < to; t++) scores[t] = fmaF32(sums[t] * 2 ** -24, factor, zero);
+    }
+  };
+}
+
+function perToken(cores: Cores, fused: FusedCodes, head: HeadCache, query: ScaledQuery) {
+  const { headSize, k } = head;
   const weights = fieldWeights(head.scheme.bits, headSize);
   const group = channelGroup(head.scheme, headSize);
   const groups = headSize / group;
   const weighed = query.hat.map((x, d) => f16Round(x * power(-weights[d])));
-  const operand = codeOperand(cores.codes, weighed, weights);
   const ones = new Float64Array(group).fill(1);
-  const sums = Array.from({ length: groups }, (_, g) =>
+  const ofGroup = Array.from({ length: groups }, (_, g) =>
     fround(
       tensorDot(cores.codes, 0, ones, query.hat.subarray(g * group, (g + 1) * group)) / 2 ** 24,
     ),
   );
   const factor = fround(query.zeroFactor * 2 ** 24);
-  for (let t = 0; t < packed; t++) {
-    let score = 0;
+  const runs = group / cores.codes.fusedProducts;
+  return (part: Part, keys: CodeTile, scores: Float64Array): void => {
+    const { sums } = fused;
+    const count = part.end - part.first;
+    setCodeOperand(fused, (d) => weighed[d], weights);
     for (let g = 0; g < groups; g++) {
-      const at = t * groups + g;
-      const [from, to] = [g * group, (g + 1) * group];
-      const sum = codeChain(cores.codes, k.codes, t * headSize, operand, from, to) * 2 ** -24;
-      const zero = fround(f16Values[k.zeros[at]] * sums[g]);
-      const own = fmaF32(sum, f16Values[k.scales[at]], zero);
-      score = g === 0 ? own : fround(score + own);
+      sums.fill(0, 0, count);
+      fused.add(keys, g * runs, (g + 1) * runs, headSize, 0, count);
+      for (let t = 0; t < count; t++) {
+        const at = (part.first + t) * groups + g;
+        const zero = fround(f16Values[k.zeros[at]] * ofGroup[g]);
+        const own = fmaF32(sums[t] * 2 ** -24, f16Values[k.scales[at]], zero);
+        scores[t] = g === 0 ? own : fround(scores[t] + own);
+      }
     }
-    scores[t] = fround(score * factor);
-  }
+    for (let t = 0; t < count; t++) scores[t] = fround(scores[t] * factor);
+  };
 }
 
-function ofRows(cores: Cores, head: HeadCache, query: ScaledQuery, scores: Float64Array): void {
-  const { headSize, packed, tokens, type, kResidual } = head;
+function ofRows(cores: Cores, head: HeadCache, query: ScaledQuery) {
+  const { headSize, packed, type, kResidual } = head;
   const [q, factor] = type === 'bf16' ? [query.own, query.k2] : [query.hat, query.zeroFactor];
   const least = alignmentsOf(type);
   const least0 = type === 'bf16' ? -126 : -14;
   const align = Int32Array.from(q, (x) => (x === 0 ? least[0] : Math.max(exponentOf(x), least0)));
   const order = isPlain(head.scheme) ? wideChannel : (k: number) => k;
   const channels = Int32Array.from({ length: headSize }, (_, k) => order(k));
-  for (let t = packed; t < tokens; t++) {
-    const row = kResidual.subarray((t - packed) * headSize, (t - packed + 1) * headSize);
-    scores[t] = fround(rowChain(cores.rows, type, row, q, align, channels) * factor);
-  }
+  return (part: Part, scores: Float64Array): void => {
+    for (let t = part.first; t < part.end; t++) {
+      const row = kResidual.subarray((t - packed) * headSize, (t - packed + 1) * headSize);
+      const sum = rowChain(cores.rows, type, row, q, align, channels);
+      scores[t - part.first] = fround(sum * factor);
+    }
+  };
 }
 
-/** (tokens), binary32 values. */
-export function scheduledScores(cores: Cores, head: HeadCache, query: ScaledQuery): Float64Array {
-  const scores = new Float64Array(head.tokens);
-  if (head.packed > 0) {
-    (head.scheme.kAxis === 'token' ? perToken : perChannel)(cores, head, query, scores);
-  }
-  ofRows(cores, head, query, scores);
-  return scores;
+/** Writes binary32 values. */
+export function partScores(
+  cores: Cores,
+  fused: FusedCodes,
+  head: HeadCache,
+  query: ScaledQuery,
+): PartScores {
+  const packed = (head.scheme.kAxis === 'token' ? perToken : perChannel)(cores, fused, head, query);
+  const rows = ofRows(cores, head, query);
+  return (part, keys, scores) => {
+    if (keys === null) rows(part, scores);
+    else packed(part, keys, scores);
+  };
 }

@@ -14,10 +14,11 @@
  * underflows; bound-l2.ts pays that.
  */
 import type { HeadCache } from '../cache.js';
-import { type ElementType, elementRound, exponentOf, f16Values, significand11 } from '../format.js';
+import { type ElementType, elementRound, exponentOf, f16Values } from '../format.js';
 import { channelGroup } from '../scheme.js';
-import { power, zeroExponent } from './code-chain.js';
+import { type Core, zeroExponent } from './code-chain.js';
 import { addCodes, type TokenWeights } from './code-sums.js';
+import { type CodeTile, FusedCodes } from './fused-codes.js';
 import {
   type Exponential,
   ex2,
@@ -27,6 +28,7 @@ import {
   scaledHigh,
   scaledLow,
 } from './interval.js';
+import { addKnownGroup, roundedWeight, unitOf } from './known-sums.js';
 import { addRowProducts, type RowCore, type WeightRange } from './row-chain.js';
 import { fieldWeight, type Part } from './schedule.js';
 import type { Cores } from './scores.js';
@@ -99,8 +101,9 @@ function softmaxStep(
   for (let t = 0; t < scores.length; t++) {
     const x = fround(scores[t] - max);
     p.low[t] = exponential.low(x);
-    p.high[t] = exponential.high(x);
+    if (!exponential.isKnown) p.high[t] = exponential.high(x);
   }
+  if (exponential.isKnown) p.high.set(p.low);
   p.low.fill(0, scores.length);
   p.high.fill(0, scores.length);
   for (const [sum, weight] of [
@@ -114,18 +117,6 @@ function softmaxStep(
     }
   }
   return decay;
-}
-
-function unitOf(top: number): number {
-  const exponent = top < 2 ** -126 ? -127 : exponentOf(top);
-  return Math.min(Math.max(14 - exponent, -2), 100);
-}
-
-/** P' 2^(w - unit) of a weight x: RN16 in units in which fp16 is subnormal below 2^-14. */
-function roundedWeight(x: number, shift: number): number {
-  if (x >= power(-14 - shift)) return significand11(x);
-  const grid = power(-24 - shift + 52);
-  return x + grid - grid;
 }
 
 /** One token's P', in real units, for a unit in [unit.low, unit.high]. */
@@ -147,13 +138,17 @@ function setWeight(out: TokenWeights, t: number, w: Interval, unit: Interval, fi
 
 /** Room for one part, shared by all warps of a call. */
 export interface PartScratch {
+  readonly fused: FusedCodes;
+  readonly scores: Float64Array;
   readonly p: Ends;
   readonly weights: TokenWeights;
 }
 
-export function partScratch(): PartScratch {
+export function partScratch(core: Core, headSize: number): PartScratch {
   const align = () => new Int32Array(128);
   return {
+    fused: new FusedCodes(core, headSize),
+    scores: new Float64Array(128),
     p: ends(128),
     weights: { ...ends(128), lowAlign: align(), highAlign: align(), order: align() },
   };
@@ -269,21 +264,43 @@ function addRows(
   }
 }
 
+/** Codes of a packed part, or null: runs of channels of K's tokens, of tokens of V's channels. */
+export interface PartTiles {
+  readonly keys: CodeTile | null;
+  readonly values: CodeTile | null;
+}
+
+export function partTiles({ fused }: PartScratch, head: HeadCache, part: Part): PartTiles {
+  const { headSize, packed, k, v } = head;
+  if (part.first >= packed) return { keys: null, values: null };
+  const own = (codes: Uint8Array) => codes.subarray(part.first * headSize, part.end * headSize);
+  return {
+    keys: fused.keys(own(k.codes), headSize),
+    values: fused.values(own(v.codes), headSize),
+  };
+}
+
 /** Takes one part into the sums of its warp. scores: of the part's tokens. */
 export function addPart(
   cores: Cores,
   head: HeadCache,
   state: WarpSums,
   part: Part,
+  { values }: PartTiles,
   scores: Float64Array,
   scratch: PartScratch,
 ): void {
-  const decay = softmaxStep(cores.exponential, state, scores, scratch.p);
-  if (part.first >= head.packed) {
-    addRows(cores.rows, head, state, part, decay, scratch.p);
+  const { p, weights, fused } = scratch;
+  const decay = softmaxStep(cores.exponential, state, scores, p);
+  if (values === null) {
+    addRows(cores.rows, head, state, part, decay, p);
     return;
   }
-  for (let group = 0; group < valueGroups(head); group++) {
-    addPackedGroup(cores, head, state, part, decay, group, scratch);
+  for (let g = 0; g < valueGroups(head); g++) {
+    if (cores.exponential.isKnown) {
+      addKnownGroup(fused, head, state, part, decay.low, g, p.low, weights.low, values);
+    } else {
+      addPackedGroup(cores, head, state, part, decay, g, scratch);
+    }
   }
 }
