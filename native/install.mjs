@@ -105,6 +105,12 @@ if (
   process.exit(0);
 }
 
+// CMake goes on building the folder that it was configured for: a copied or moved checkout is configured anew.
+const cache = join(root, 'build', 'CMakeCache.txt');
+const home =
+  existsSync(cache) && /^CMAKE_HOME_DIRECTORY:.*?=(.*)$/m.exec(readFileSync(cache, 'utf8'));
+if (home && home[1] !== root) rmSync(cache);
+
 const started = Date.now();
 console.log('kvproof: building the kernels, their emulator and the addon ...');
 const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/package.json');

@@ -73,13 +73,8 @@ export type BuildResult =
 
 type Failure = Exclude<BuildResult, { kind: 'built' }>;
 
-/**
- * After the flags of the kernels, which they override: a mutant is compiled once and runs for
- * seconds. -O1 takes 60 % of the time of -O2 and they run as fast (GCC 12, 2026-11);
- * -O0 runs three times slower. Bits are the same at any level: nothing is contracted.
- */
-const MUTANT_FLAGS = ['-O1', '-ffunction-sections', '-fdata-sections'];
 /** Nothing in a library that its functions do not need: equal bytes, equal programs. */
+const MUTANT_FLAGS = ['-ffunction-sections', '-fdata-sections'];
 const MUTANT_LINK_FLAGS = ['-Wl,--gc-sections', '-Wl,--build-id=none'];
 
 /** One compilation or link; far above the 20 s that the slowest takes. */
