@@ -3,10 +3,9 @@
 
 import type { FindingStatus } from '../campaign/campaign-status.js';
 import type { CampaignPage } from './campaign-page.js';
-import { caseText, count } from './failure.js';
+import { caseText, count, grouped } from './failure.js';
 import { code, escaped } from './markdown.js';
 import { duration, riskText } from './status-screen.js';
-import { grouped } from './terminal.js';
 
 export function campaignMarkdown({ manifest, status, smallest }: CampaignPage): string {
   const { findings, cases, elements, activeMs, broken, residualRisk } = status;

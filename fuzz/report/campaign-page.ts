@@ -8,11 +8,10 @@ import type { CampaignStatistics } from '../campaign/campaign-statistics.js';
 import type { CampaignStatus, FindingStatus } from '../campaign/campaign-status.js';
 import type { Manifest } from '../campaign/manifest.js';
 import { campaignFigures } from './campaign-figures.js';
-import { caseText, count, significant } from './failure.js';
+import { caseText, count, grouped, significant } from './failure.js';
 import { figureSvg } from './figure.js';
 import { dataElement, page, table, text } from './html.js';
 import { duration, riskText } from './status-screen.js';
-import { grouped } from './terminal.js';
 
 export interface CampaignPage {
   readonly manifest: Manifest;

@@ -90,7 +90,12 @@ function hints({ finding, count: cases, isNew, unwritten }: ReportedFinding): st
 }
 
 export function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+  return `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
+}
+
+/** 1234567 as 1,234,567, whatever the locale. */
+export function grouped(n: number): string {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
 /** Four digits, plain where that is short. */

@@ -3,9 +3,8 @@
 import pc from 'picocolors';
 import type { CampaignStatus, FindingStatus } from '../campaign/campaign-status.js';
 import type { FoundFinding, FuzzResult, FuzzStarted } from '../campaign/fuzz-options.js';
-import { count } from './failure.js';
+import { count, grouped } from './failure.js';
 import { duration, riskText, statusLine } from './status-screen.js';
-import { grouped } from './terminal.js';
 
 export function fuzzStartLines({ manifest, planned, before }: FuzzStarted, folder: string) {
   const amount = planned === null ? 'cases until the time is over' : `${grouped(planned)} cases`;

@@ -96,15 +96,18 @@ th[aria-sort="descending"] button::after { content: " \\2193"; }
 code, pre { font: .85rem/1.45 ui-monospace, monospace; overflow-wrap: anywhere; }
 pre { background: var(--band); padding: .6rem; border-radius: .3rem; margin: .3rem 0;
   white-space: pre-wrap; overflow-wrap: anywhere; }
+main pre { white-space: pre; overflow-x: auto; }
 .finding { border: 1px solid var(--line); border-radius: .4rem; padding: .7rem 1rem;
   margin: .7rem 0; break-inside: avoid; }
 .finding h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere; }
-button.copy { float: right; font: inherit; font-size: .8rem; cursor: pointer; }
+button.copy { float: right; margin: .6rem .3rem 0; font: inherit; font-size: .8rem;
+  cursor: pointer; }
 details > summary { cursor: pointer; }
 @media (prefers-color-scheme: dark) { :root { color-scheme: light; } }
 @media (max-width: 40rem) { body { padding: .8rem; } .figures { grid-template-columns: 1fr; } }
 @media print { body { max-width: none; font-size: 11px; } button.copy { display: none; }
   details { display: block; } .verdict, .tile { border: 1px solid var(--line); }
+  main pre { white-space: pre-wrap; }
   .wide { overflow: visible; } h2 { break-after: avoid; } figure { break-inside: avoid; } }`;
 
 export function page(title: string, body: string): string {

@@ -5,10 +5,10 @@
 import type { Campaign } from '../campaign/campaign.js';
 import type { ReportedFinding } from '../campaign/reported-finding.js';
 import type { Tally } from '../campaign/tally.js';
-import { caseText } from './failure.js';
+import { caseText, grouped } from './failure.js';
 import { localPath } from './local-path.js';
 import { code, escaped } from './markdown.js';
-import { grouped, verdictText } from './terminal.js';
+import { verdictText } from './terminal.js';
 
 export function jobSummary(campaign: Campaign, tally: Tally, exitCode: number): string {
   const { kernel, hello, seed, commit, findings, elapsedMs } = campaign;

@@ -4,8 +4,7 @@
 import pc from 'picocolors';
 import type { StoredCase } from '../campaign/case-file.js';
 import type { CaseOutcome } from '../campaign/outcome.js';
-import { caseText, count, worstText } from './failure.js';
-import { grouped } from './terminal.js';
+import { caseText, count, grouped, worstText } from './failure.js';
 
 export function replayLines(
   { path, case: c, finding }: StoredCase,

@@ -7,8 +7,7 @@
 import pc from 'picocolors';
 import type { CampaignStatus, FindingStatus, KernelStatus } from '../campaign/campaign-status.js';
 import type { ResidualRisk } from '../campaign/residual-risk.js';
-import { count, significant } from './failure.js';
-import { grouped } from './terminal.js';
+import { count, grouped, significant } from './failure.js';
 import { tell } from './writer.js';
 
 const REDRAW_MS = 200;

@@ -7,7 +7,7 @@ import { CASE_SPACE } from '../campaign/plan.js';
 import type { ReportedFinding } from '../campaign/reported-finding.js';
 import type { Coverage, PropertyTally, Tally } from '../campaign/tally.js';
 import type { Hello } from '../campaign/worker-process.js';
-import { count, failureReport, significant } from './failure.js';
+import { count, failureReport, grouped, significant } from './failure.js';
 
 export function startLines(kernel: string, { device, capabilities }: Hello): string[] {
   const checked = capabilities.checked ? ', every access checked' : '';
@@ -122,9 +122,4 @@ export function verdictText(
   if (tally.cases === 0) return { text: 'no case ran, which is not a pass', isGreen: false };
   if (isCut) return { text: `the run is incomplete${apart}`, isGreen: false };
   return { text: `nothing found${apart}`, isGreen: true };
-}
-
-/** 1234567 as 1,234,567, whatever the locale. */
-export function grouped(n: number): string {
-  return String(n).replace(/\B(?=(\d{3})+$)/g, ',');
 }
