@@ -63,7 +63,8 @@ export function readMutant(path: string): MutantResult {
   if (parsed.kind === 'error') return { kind: 'error', message: `${path}: ${parsed.message}` };
   const name = basename(path, '.json');
   if (parsed.mutant.id === name) return parsed;
-  return { kind: 'error', message: `${path}: id "${parsed.mutant.id}" is not "${name}"` };
+  const message = `${path}: id "${parsed.mutant.id}" is not "${name}", the name of the file`;
+  return { kind: 'error', message };
 }
 
 const TEXT_FIELDS = ['id', 'class', 'story', 'precedent', 'equivalent', 'architecture'] as const;

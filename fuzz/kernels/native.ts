@@ -224,5 +224,7 @@ export class NativeKernel implements Kernel {
 function reasonWithReport({ reason, reports }: NativeFailure): string {
   const [first] = reports;
   if (first === undefined || reason.includes(first.text)) return reason;
-  return `${reason} (${first.kind}: ${first.text})`;
+  // The reason is what the report says, less where it happened.
+  const report = `${first.kind}: ${first.text}`;
+  return report.startsWith(reason) ? report : `${reason} (${report})`;
 }
