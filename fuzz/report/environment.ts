@@ -3,6 +3,7 @@
 import pc from 'picocolors';
 import type { Hello } from '../campaign/worker-process.js';
 import type { KernelListing } from '../kernels/open.js';
+import { count } from './failure.js';
 
 export interface ListedKernel extends KernelListing {
   /** null: not available, or not opened. */
@@ -20,7 +21,16 @@ export interface Check {
   readonly required: boolean;
 }
 
+/** Mutants in one line, where each can be built: there are hundreds, and they hid the rest. */
 export function kernelLines(kernels: readonly ListedKernel[]): string[] {
+  const isSeeded = ({ uri, available }: ListedKernel) => available && uri.startsWith('mutant:');
+  const seeded = kernels.filter(isSeeded).length;
+  const detail = `${count(seeded, 'seeded bug')} of native/mutants, each named by --json`;
+  const one = { uri: 'mutant:ID', available: true, detail, hello: null };
+  return linesOf([...kernels.filter((kernel) => !isSeeded(kernel)), ...(seeded > 0 ? [one] : [])]);
+}
+
+function linesOf(kernels: readonly ListedKernel[]): string[] {
   const width = Math.max(...kernels.map(({ uri }) => uri.length));
   return kernels.flatMap(({ uri, available, detail, hello }) => {
     const mark = available ? pc.green('yes') : pc.red('no ');
