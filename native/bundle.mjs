@@ -105,7 +105,7 @@ function stageApp() {
 }
 
 function stageNative() {
-  const built = join(out, 'native', 'Release');
+  const built = join(out, 'Release');
   const to = join(stage, 'app', 'build', 'Release');
   const libraries = readdirSync(built).filter((file) => /\.(so|node)$/.test(file));
   for (const library of libraries) {
@@ -151,7 +151,7 @@ const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/package.json');
 run(
   process.execPath,
   ...[join(dirname(cmakeJs), 'bin', 'cmake-js'), 'compile', '--directory', root],
-  ...['--out', join(out, 'native'), '--CDKVPROOF_PORTABLE=ON'],
+  ...['--out', out, '--CDKVPROOF_PORTABLE=ON'],
 );
 run(process.execPath, join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json');
 stageApp();
