@@ -17,6 +17,7 @@ import {
   roundHalfEven,
 } from './number-type.js';
 import { draws } from './simulated/draw.js';
+import { recordedBytes, recordedFloats, recordedWords } from './simulated/recorded.js';
 
 const small = [bf16, e4m3, e5m2, e2m1];
 
@@ -148,14 +149,12 @@ describe('recorded conversions of ml_dtypes', () => {
   const path = new URL('../corpus/vectors/formats/numbers.json', import.meta.url);
   const vectors: { types: { type: keyof typeof numberTypes; [name: string]: string }[] } =
     JSON.parse(readFileSync(path, 'utf8'));
-  const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64')).buffer;
 
   for (const recorded of vectors.types) {
     const type = numberTypes[recorded.type];
     it(`agree for every number: ${type.name}`, () => {
-      const x = new Float32Array(bytes(recorded.x));
-      const data = bytes(recorded.codes);
-      const codes = type.bits === 16 ? new Uint16Array(data) : new Uint8Array(data);
+      const x = recordedFloats(recorded.x);
+      const codes = (type.bits === 16 ? recordedWords : recordedBytes)(recorded.codes);
       const wrong = [...x.keys()].filter((i) => {
         const found = type.encode(x[i]);
         // ml_dtypes has another NaN than PTX, of either sign.
@@ -166,7 +165,7 @@ describe('recorded conversions of ml_dtypes', () => {
       expect(x.length).toBeGreaterThan(2000);
       expect(wrong.map((i) => x[i])).toEqual([]);
       if (recorded.decoded === undefined) return;
-      const decoded = new Float32Array(bytes(recorded.decoded));
+      const decoded = recordedFloats(recorded.decoded);
       expect(Array.from(decoded, (_, code) => type.decode(code))).toEqual([...decoded]);
       expect(decoded.length).toBe(2 ** type.bits);
     });

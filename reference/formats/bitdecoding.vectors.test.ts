@@ -3,6 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { f16Values } from '../format.js';
+import {
+  recordedBytes as bytes,
+  recordedHalves as halves,
+  recordedWords as words,
+} from '../simulated/recorded.js';
 import type { FormatSpec, HeadTensor, TensorName } from './format-spec.js';
 import { formatNamed } from './index.js';
 
@@ -24,13 +29,8 @@ interface Recorded {
   }[];
 }
 
-const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
 const path = new URL('../../corpus/vectors/formats/bitdecoding.json', import.meta.url);
 const recorded: Recorded = JSON.parse(readFileSync(path, 'utf8'));
-
-function words(text: string): Uint16Array {
-  return new Uint16Array(bytes(text).buffer);
-}
 
 /** Numbers that differ; NaN is NaN, whatever its bits. */
 function differing(found: Uint16Array, required: Uint16Array): number[] {
@@ -62,7 +62,7 @@ describe('bitdecoding, recorded on a GPU', () => {
 
 describe.each(recorded.cases)('$format, $bits bits, group $group, $input', (c) => {
   const spec = formatNamed(c.format) as FormatSpec;
-  const x = Float64Array.from(words(recorded.inputs[c.input]), (word) => f16Values[word]);
+  const x = halves(recorded.inputs[c.input]);
   const { bits, group, tokens } = c;
   const head = (tensor: TensorName): HeadTensor => {
     return { tensor, tokens, headSize: 128, bits, group, input: 'f16' };

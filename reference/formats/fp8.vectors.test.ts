@@ -3,8 +3,12 @@
 // equals it wherever x / scale is in range.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { f16Values } from '../format.js';
 import { e4m3, e5m2 } from '../number-type.js';
+import {
+  recordedBytes as bytes,
+  recordedFloats as floats,
+  recordedHalves as halves,
+} from '../simulated/recorded.js';
 import { fp8E4m3PerTensor, fp8E5m2PerTensor } from './fp8-per-tensor.js';
 
 interface Recorded {
@@ -18,7 +22,6 @@ interface Recorded {
   }[];
 }
 
-const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
 const path = new URL('../../corpus/vectors/formats/fp8-torch.json', import.meta.url);
 const recorded: Recorded = JSON.parse(readFileSync(path, 'utf8'));
 const kinds = { e4m3: [e4m3, fp8E4m3PerTensor], e5m2: [e5m2, fp8E5m2PerTensor] } as const;
@@ -30,8 +33,8 @@ describe('fp8, recorded on a GPU', () => {
 
   it.each(recorded.cases)('$name, $type', (c) => {
     const [type, spec] = kinds[c.type];
-    const x = Float64Array.from(new Uint16Array(bytes(c.x).buffer), (word) => f16Values[word]);
-    const scale = new Float32Array(bytes(c.scale).buffer)[0];
+    const x = halves(c.x);
+    const scale = floats(c.scale)[0];
     const original = bytes(c.codes);
     const steps = x.map((value) => Math.fround(value / scale));
     const meaning = (codes: Uint8Array) => Float64Array.from(codes, type.decode);
@@ -49,6 +52,6 @@ describe('fp8, recorded on a GPU', () => {
       { ...t, group: 'all', input: 'f16', given: scale },
       { ...ours, codes: original },
     );
-    expect(Float32Array.from(back)).toEqual(new Float32Array(bytes(c.dequantized).buffer));
+    expect(Float32Array.from(back)).toEqual(floats(c.dequantized));
   });
 });

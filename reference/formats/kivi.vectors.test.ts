@@ -1,8 +1,8 @@
 // kivi.ts against what KIVI's own functions made on a GPU: codes, parameters, values read back.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { f16Values } from '../format.js';
 import { numberTypes } from '../number-type.js';
+import { recordedBytes as bytes, recordedHalves as halves } from '../simulated/recorded.js';
 import { kivi } from './kivi.js';
 
 interface Recorded {
@@ -21,9 +21,6 @@ interface Recorded {
   }[];
 }
 
-const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
-const halves = (text: string) =>
-  Float64Array.from(new Uint16Array(bytes(text).buffer), (word) => f16Values[word]);
 const path = new URL('../../corpus/vectors/formats/kivi.json', import.meta.url);
 const recorded: Recorded = JSON.parse(readFileSync(path, 'utf8'));
 

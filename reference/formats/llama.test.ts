@@ -2,6 +2,7 @@
 // worked out by hand.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { recordedBytes as bytes, recordedFloats as floats } from '../simulated/recorded.js';
 import type { FormatSpec, HeadTensor } from './format-spec.js';
 import { llamaQ40 } from './llama-q4-0.js';
 import { llamaQ80 } from './llama-q8-0.js';
@@ -10,8 +11,6 @@ import { oneGroup } from './one-group.js';
 interface Recorded {
   cases: { name: string; x: string; blocks: string; dequantized: string }[];
 }
-
-const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
 
 function tensor(f: FormatSpec, headSize = 32): HeadTensor {
   return { tensor: 'v', tokens: 1, headSize, bits: f.bits[0], group: 32, input: 'f32' };
@@ -28,7 +27,7 @@ for (const [f, least] of [
     it('has all its cases', () => expect(recorded.cases.length).toBeGreaterThanOrEqual(least));
 
     it.each(recorded.cases)('has the same blocks and the same values back: $name', (c) => {
-      const x = Float64Array.from(new Float32Array(bytes(c.x).buffer));
+      const x = Float64Array.from(floats(c.x));
       const t = tensor(f, x.length);
       const codes = f.quantize(t, x);
       const { blocks } = f.pack(t, codes);
@@ -36,7 +35,7 @@ for (const [f, least] of [
       const wrong = [...expected.keys()].filter((i) => blocks[i] !== expected[i]);
       expect(wrong).toEqual([]);
       const back = Float32Array.from(f.dequantize(t, f.unpack(t, { blocks: expected })));
-      const original = new Float32Array(bytes(c.dequantized).buffer);
+      const original = floats(c.dequantized);
       const differs = (i: number) => !Object.is(back[i], original[i]);
       expect([...original.keys()].filter(differs)).toEqual([]);
     });

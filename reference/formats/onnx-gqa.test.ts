@@ -1,7 +1,7 @@
 // Tests of onnx-gqa.ts: what ONNX Runtime itself stored, and groups worked out by hand.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { f16Values } from '../format.js';
+import { recordedBytes as bytes, recordedHalves as halves } from '../simulated/recorded.js';
 import type { HeadTensor } from './format-spec.js';
 import { oneGroup } from './one-group.js';
 import { onnxGqa } from './onnx-gqa.js';
@@ -18,8 +18,6 @@ interface Recorded {
   }[];
 }
 
-const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
-
 describe('onnx-gqa-per-channel, recorded from ONNX Runtime', () => {
   const path = new URL('../../corpus/vectors/formats/onnx-gqa.json', import.meta.url);
   const recorded: Recorded = JSON.parse(readFileSync(path, 'utf8'));
@@ -29,7 +27,7 @@ describe('onnx-gqa-per-channel, recorded from ONNX Runtime', () => {
   it.each(recorded.cases)('has the same codes: $name, $bits bits', (c) => {
     const { bits, tokens, headSize } = c;
     const t = { tensor: 'k', tokens, headSize, bits, group: 'all', input: 'f16' } as const;
-    const x = Float64Array.from(new Uint16Array(bytes(c.x).buffer), (word) => f16Values[word]);
+    const x = halves(c.x);
     const packed = onnxGqa.pack(t, onnxGqa.quantize(t, x));
     expect([...packed.scale]).toEqual([...bytes(c.scale)]);
     expect([...packed.codes]).toEqual([...bytes(c.codes)]);
