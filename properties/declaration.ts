@@ -101,6 +101,7 @@ export const declaration: Property = {
     'declares, and each limit that it declares.',
   blind: 'Formats and limits that are reached together; that what is accepted also runs.',
   oneIn: 4,
+  ofAnswers: true,
 
   judge(judgement: Judgement): Verdict {
     const { kernel, case: c } = judgement;

@@ -105,5 +105,10 @@ export interface Property {
    * (choice.ts); replay and shrinking always judge it. Absent: on every case.
    */
   readonly oneIn?: number;
+  /**
+   * Looks at answers of supports() alone, so that a declared case which the kernel declines is
+   * judged as well: nothing else sees a kernel that declines everything.
+   */
+  readonly ofAnswers?: true;
   judge(judgement: Judgement): Verdict;
 }

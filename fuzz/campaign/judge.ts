@@ -5,10 +5,11 @@
 // reported as such ("broken"), never as a finding against the kernel.
 
 import type { Case } from '../../properties/case.js';
+import { undeclared } from '../../properties/declared.js';
 import { judgementOf } from '../../properties/judgement.js';
 import type { Kernel, RunResult, Unrefused } from '../../properties/kernel.js';
 import { materialize, type TensorSource } from '../../properties/materialize.js';
-import type { Property } from '../../properties/property.js';
+import type { Property, Verdict } from '../../properties/property.js';
 import { ProcessDeath } from '../kernels/process-death.js';
 import type { DeviceError, NamedVerdict } from './protocol.js';
 
@@ -64,6 +65,22 @@ class WatchedKernel implements Kernel {
   }
 }
 
+/** Of a case that the kernel declines: it counts as run only where that is a failure. */
+function declinedVerdict(
+  kernel: Kernel,
+  c: Case,
+  source: TensorSource,
+  property: Property,
+  reason: string,
+): Verdict {
+  const declined: Verdict = { kind: 'unsupported', reason };
+  if (property.ofAnswers !== true || undeclared(kernel.capabilities, c) !== null) return declined;
+  const made = materialize(c, source);
+  if (made.kind === 'error') return declined;
+  const verdict = property.judge(judgementOf(kernel, c, made.inputs, source));
+  return verdict.kind === 'fail' ? verdict : declined;
+}
+
 export function judgeCase(
   kernel: Kernel,
   c: Case,
@@ -75,9 +92,11 @@ export function judgeCase(
   try {
     const unsupported = watched.supports(c);
     if (unsupported !== null) {
-      const verdict = { kind: 'unsupported' as const, reason: unsupported };
-      const verdicts = properties.map(({ name }) => ({ property: name, verdict }));
-      return { kind: 'judged', verdicts, deviceError: null };
+      const verdicts = properties.map((property) => ({
+        property: property.name,
+        verdict: declinedVerdict(watched, c, source, property, unsupported),
+      }));
+      return { kind: 'judged', verdicts, deviceError: watched.deviceError };
     }
     const inputs = materialize(c, source);
     if (inputs.kind === 'error') return { kind: 'broken', message: inputs.message, stack: '' };

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <map>
 
 #include "buffers.h"
 
@@ -106,31 +107,32 @@ void ask_problems(const Library& library, const kvp_problem& right, std::vector<
 struct Pointer {
   const char* name;
   size_t offset;  // in kvp_buffers
+  bool is_written = false;
 };
 
 const Pointer kQuantizePointers[] = {
     {"k", offsetof(kvp_buffers, k)},
     {"v", offsetof(kvp_buffers, v)},
-    {"cache", offsetof(kvp_buffers, cache)},
-    {"k_residual", offsetof(kvp_buffers, k_residual)},
-    {"v_residual", offsetof(kvp_buffers, v_residual)},
+    {"cache", offsetof(kvp_buffers, cache), true},
+    {"k_residual", offsetof(kvp_buffers, k_residual), true},
+    {"v_residual", offsetof(kvp_buffers, v_residual), true},
 };
 const Pointer kDecodePointers[] = {
     {"q", offsetof(kvp_buffers, q)},
     {"cache", offsetof(kvp_buffers, cache)},
     {"k_residual", offsetof(kvp_buffers, k_residual)},
     {"v_residual", offsetof(kvp_buffers, v_residual)},
-    {"workspace", offsetof(kvp_buffers, workspace)},
-    {"output", offsetof(kvp_buffers, output)},
-    {"lse", offsetof(kvp_buffers, lse)},
+    {"workspace", offsetof(kvp_buffers, workspace), true},
+    {"output", offsetof(kvp_buffers, output), true},
+    {"lse", offsetof(kvp_buffers, lse), true},
 };
 
 const Pointer kDequantizePointers[] = {
     {"cache", offsetof(kvp_buffers, cache)},
     {"k_residual", offsetof(kvp_buffers, k_residual)},
     {"v_residual", offsetof(kvp_buffers, v_residual)},
-    {"k_out", offsetof(kvp_buffers, k_out)},
-    {"v_out", offsetof(kvp_buffers, v_out)},
+    {"k_out", offsetof(kvp_buffers, k_out), true},
+    {"v_out", offsetof(kvp_buffers, v_out), true},
 };
 
 // Buffers of a problem, all of them poison.
@@ -151,12 +153,19 @@ class Buffers {
                               lse,
                               rows,
                               rows};
+    uint64_t sum = 0;
     for (size_t i = 0; i < kCount; ++i) {
       const Answer answer = all_[i].allocate(memory, kNames[i], bytes[i], nullptr, kPoison);
       if (!answer.ok()) return answer;
+      bytes_[kNames[i]] = bytes[i];
+      sum += bytes[i];
     }
-    return Answer{};
+    return two_.allocate(memory, "two buffers", sum, nullptr, kPoison);
   }
+
+  // Room for any two buffers, one behind the other.
+  uint8_t* two() const { return two_.device<uint8_t>(); }
+  uint64_t bytes(const char* name) const { return bytes_.at(name); }
 
   kvp_buffers view() const {
     kvp_buffers b{};
@@ -181,6 +190,8 @@ class Buffers {
       // freeze: what is there from now on counts as an input, so any change shows.
       if (!all_[i].freeze(&violations).ok() || !violations.empty()) return kNames[i];
     }
+    std::vector<Violation> violations;
+    if (!two_.freeze(&violations).ok() || !violations.empty()) return "one of them";
     return nullptr;
   }
 
@@ -189,10 +200,40 @@ class Buffers {
   static constexpr const char* kNames[kCount] = {"q",          "k",          "v",         "cache",
                                                  "k_residual", "v_residual", "workspace", "output",
                                                  "lse",        "k_out",      "v_out"};
-  GuardedBuffer all_[kCount];
+  GuardedBuffer all_[kCount], two_;
+  std::map<std::string, uint64_t> bytes_;
 };
 
 using Stage = kvp_status (*)(const kvp_problem*, const kvp_buffers*, void*, char*, size_t);
+
+void set_pointer(kvp_buffers* buffers, const Pointer& pointer, const uint8_t* address) {
+  std::memcpy(reinterpret_cast<uint8_t*>(buffers) + pointer.offset, &address, sizeof(address));
+}
+
+// A buffer that is written and any other one: the one begins in the last 16 bytes of the other.
+template <size_t N>
+void ask_overlaps(const char* name, Stage stage, const Pointer (&pointers)[N],
+                  const kvp_problem& problem, Buffers* buffers, std::vector<Unrefused>* found) {
+  std::string fault;
+  for (const Pointer& first : pointers) {
+    for (const Pointer& second : pointers) {
+      if (&first == &second || !(first.is_written || second.is_written)) continue;
+      if (buffers->bytes(first.name) == 0) continue;
+      kvp_buffers wrong = buffers->view();
+      set_pointer(&wrong, first, buffers->two());
+      set_pointer(&wrong, second, buffers->two() + (buffers->bytes(first.name) - 1) / 16 * 16);
+      fault = std::string(second.name) + " in the last bytes of " + first.name;
+      const Answer answer = ask(name, [&](char* err, size_t err_bytes) {
+        return stage(&problem, &wrong, nullptr, err, err_bytes);
+      });
+      if (answer.status == KVP_INVALID) continue;
+      found->push_back({name, fault, status_text(answer.status)});
+      return;  // something may have run with it: what comes after proves nothing
+    }
+  }
+  const char* touched = buffers->touched();
+  if (touched != nullptr) found->push_back({name, fault, std::string(touched) + " was written"});
+}
 
 template <size_t N>
 void ask_pointers(const char* name, Stage stage, const Pointer (&pointers)[N],
@@ -201,10 +242,8 @@ void ask_pointers(const char* name, Stage stage, const Pointer (&pointers)[N],
     for (const bool null : {true, false}) {
       kvp_buffers wrong = buffers->view();
       uint8_t* address = nullptr;
-      uint8_t* field = reinterpret_cast<uint8_t*>(&wrong) + pointer.offset;
-      std::memcpy(&address, field, sizeof(address));
-      address = null ? nullptr : address + 8;
-      std::memcpy(field, &address, sizeof(address));
+      std::memcpy(&address, reinterpret_cast<uint8_t*>(&wrong) + pointer.offset, sizeof(address));
+      set_pointer(&wrong, pointer, null ? nullptr : address + 8);
       const std::string fault = std::string(pointer.name) + (null ? " null" : " off by 8 bytes");
       const Answer answer = ask(name, [&](char* err, size_t err_bytes) {
         return stage(&problem, &wrong, nullptr, err, err_bytes);
@@ -219,6 +258,7 @@ void ask_pointers(const char* name, Stage stage, const Pointer (&pointers)[N],
       return;
     }
   }
+  ask_overlaps(name, stage, pointers, problem, buffers, found);
 }
 
 // The pages of a cache without a table would have to move.

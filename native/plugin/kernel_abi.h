@@ -15,7 +15,7 @@
  *  - launches are asynchronous on `stream`; the host calls memory->synchronize() before it reads.
  *  - quantize, append and dequantize may be called in any order that makes sense; append exists for
  *    caches behind a page table only, since the pages of a cache without one would have to move.
- *  - Buffers that a call writes overlap no other buffer of the call.
+ *  - Buffers that a call writes overlap no other buffer of the call: KVP_INVALID, where they do.
  */
 #ifndef KVPROOF_KERNEL_ABI_H
 #define KVPROOF_KERNEL_ABI_H
