@@ -57,6 +57,18 @@ function residentBytes(pid: number): number {
   }
 }
 
+/**
+ * Milliseconds in which the main thread of a process could run and no processor was free
+ * (proc(5), schedstat): since its start, 0 where nobody counts them.
+ */
+export function waitedForProcessor(pid: number | undefined): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[1]) / 1e6;
+  } catch {
+    return 0;
+  }
+}
+
 /** Start time in clock ticks since boot: with the pid it names a process for ever. */
 export function startTicks(pid: number): string | null {
   try {

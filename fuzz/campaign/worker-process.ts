@@ -16,7 +16,7 @@ import type { Capabilities, Device } from '../../properties/kernel.js';
 import type { OutputError } from '../../properties/output-error.js';
 import type { KernelListing } from '../kernels/open.js';
 import { Mailbox } from './mailbox.js';
-import { COOKIE, killTree, offerToOomKiller, usageOf } from './process-tree.js';
+import { COOKIE, killTree, offerToOomKiller, usageOf, waitedForProcessor } from './process-tree.js';
 import type { DeviceError, FromWorker, NamedVerdict, ToWorker } from './protocol.js';
 import type { SweepResult } from './sweep.js';
 import type { Workdir } from './workdir.js';
@@ -257,7 +257,8 @@ export class WorkerProcess {
     if (this.closed !== null) return Promise.resolve(this.closedReply(this.closed.cause));
     // A process that died in between reports itself by `close`.
     const send = () => this.child.send(message, () => {});
-    return this.mailbox.ask(send, deadlineMs, { kind: 'silent' });
+    const waitedMs = () => waitedForProcessor(this.child.pid);
+    return this.mailbox.ask(send, deadlineMs, { kind: 'silent' }, waitedMs);
   }
 
   private end(cause: string): void {
