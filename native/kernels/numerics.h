@@ -25,6 +25,16 @@ DEV_FN float power_of_two(int e) {
   return dev::f32_from_bits(static_cast<uint32_t>(e + 127) << 23);
 }
 
+// a + b, or where that is no float the neighbour with an odd last bit: rounded again to 22 bits or
+// fewer it gives what a + b rounded once would (Boldo and Melquiond, IEEE TC 57, 2008). `lost` is
+// exact (Knuth, TAOCP 2, 4.2.2), NaN where the sum is not finite.
+DEV_FN float add_to_odd(float a, float b) {
+  const float sum = dev::add_rn(a, b), of_b = dev::sub_rn(sum, a);
+  const float lost = dev::add_rn(dev::sub_rn(a, dev::sub_rn(sum, of_b)), dev::sub_rn(b, of_b));
+  if (!(lost < 0 || lost > 0) || dev::bits_from_f32(sum) % 2 == 1) return sum;
+  return dev::f32_from_bits(dev::bits_from_f32(sum) + ((lost > 0) == (sum > 0) ? 1 : -1));
+}
+
 // floor(log2 |x|) of a normal number; -127 for zero and subnormals, 128 for Inf and NaN.
 DEV_FN int exponent_of(float x) {
   return static_cast<int>(dev::bits_from_f32(x) >> 23 & 255) - 127;

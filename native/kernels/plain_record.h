@@ -2,6 +2,7 @@
 // bits, head size and group at run time: what the plain kernels read and write, one element after
 // another (record.h has the layout that the fast ones are compiled for).
 #pragma once
+#include "numerics.h"
 #include "requests.h"
 
 namespace kvproof {
@@ -45,7 +46,8 @@ DEV_FN float plain_number(uint16_t word, bool is_bf16) {
   return is_bf16 ? dev::f32_from_bf16(word) : dev::f32_from_f16(word);
 }
 
-// K or V of a packed record: RN(fma(code, scale, zero)). half: of the record.
+// K or V of a packed record: code scale + zero to odd, of which one rounding to fp16 or bf16 is
+// left. half: of the record.
 DEV_FN float plain_element(const CacheArguments& args, uint32_t bits, const uint8_t* half,
                            bool is_v, int token, int channel) {
   if (bits == 16) {
@@ -55,9 +57,9 @@ DEV_FN float plain_element(const CacheArguments& args, uint32_t bits, const uint
   const uint16_t* parameters = reinterpret_cast<const uint16_t*>(half + args.record.word_bytes);
   const PlainPlace at = plain_place(args, bits, is_v, token, channel);
   const uint32_t word = reinterpret_cast<const uint32_t*>(half)[at.word];
-  return dev::fma_rn(static_cast<float>(word >> at.bit & ((1u << bits) - 1)),
-                     dev::f32_from_f16(parameters[at.scale]),
-                     dev::f32_from_f16(parameters[at.zero]));
+  const float code = static_cast<float>(word >> at.bit & ((1u << bits) - 1));
+  return add_to_odd(dev::mul_rn(code, dev::f32_from_f16(parameters[at.scale])),
+                    dev::f32_from_f16(parameters[at.zero]));
 }
 
 }  // namespace kvproof

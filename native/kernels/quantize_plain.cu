@@ -88,21 +88,15 @@ DEV_KERNEL(record_tokens) dequantize_kernel(const DequantizeArguments args, uint
   const size_t stride = args.window_stride();  // of the outputs too
   uint16_t* to = (is_v ? args.v_out : args.k_out) +
                  (request.first_token + record * record_tokens) * stride + kv_head * head_size;
-  if (record == request.records()) {
-    const uint16_t* window = args.window(is_v, row, kv_head);
-    copy_words(to, stride, window, stride, request.tail(), head_size);
-    return;
-  }
+  const uint16_t* window = args.window(is_v, row, kv_head);
+  if (record == request.records())
+    return copy_words(to, stride, window, stride, request.tail(), head_size);
   const uint8_t* half = args.half(is_v, row, record, kv_head);
-  if (bits == 16) {
-    const uint16_t* numbers = reinterpret_cast<const uint16_t*>(half);
-    copy_words(to, stride, numbers, head_size, record_tokens, head_size);
-    return;
-  }
+  const uint16_t* numbers = reinterpret_cast<const uint16_t*>(half);
+  if (bits == 16) return copy_words(to, stride, numbers, head_size, record_tokens, head_size);
   for (uint32_t i = dev::thread_x(); i < record_tokens * head_size; i += record_tokens) {
-    const int token = i / head_size, channel = i % head_size;
-    const float value = plain_element(args, bits, half, is_v, token, channel);
-    to[token * stride + channel] =
+    const float value = plain_element(args, bits, half, is_v, i / head_size, i % head_size);
+    to[i / head_size * stride + i % head_size] =
         args.is_bf16 ? dev::bf16_from_f32(value) : dev::f16_from_f32(value);
   }
 }
