@@ -100,6 +100,11 @@ function stageApp() {
     recursive: true,
     filter: (path) => !/\/model-\d+\.safetensors$/.test(path),
   });
+  const plugin = join('native', 'plugin'); // what `init` copies, and the adapters; none of the tests
+  cpSync(join(root, plugin), join(app, plugin), {
+    recursive: true,
+    filter: (path) => !/\/(testdata|__pycache__)$/.test(path),
+  });
   copyFileSync(join(root, 'LICENSE'), join(stage, 'LICENSE'));
   copyFileSync(join(root, 'README.md'), join(stage, 'README.md'));
 }
@@ -136,6 +141,16 @@ function checkSymbols(/** @type {string} */ binary) {
   }
 }
 
+/** Every adapter that `init` can write, written by the bundle itself. */
+function checkInit() {
+  const written = join(out, 'init');
+  rmSync(written, { recursive: true, force: true });
+  for (const kind of ['python', 'pytorch', 'triton', 'cpp', 'cuda']) {
+    run(join(stage, 'kvproof'), 'init', join(written, kind), '--kind', kind, '--name', kind);
+  }
+  rmSync(written, { recursive: true });
+}
+
 const launcher = `#!/bin/sh
 # The runtime that came along, whatever else is installed.
 here=$(dirname "$(readlink -f "$0")")
@@ -158,6 +173,7 @@ stageApp();
 stageNative().forEach(checkSymbols);
 writeFileSync(join(stage, 'kvproof'), launcher);
 chmodSync(join(stage, 'kvproof'), 0o755);
+checkInit();
 const archive = join(out, `${name}.tar.xz`);
 rmSync(archive, { force: true });
 run('tar', '-C', out, '-cJf', archive, name);
