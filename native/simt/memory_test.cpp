@@ -197,6 +197,14 @@ vector_kernel(uint32_t* out, const uint32_t* in) {
 }
 
 template <bool right>
+DEV_KERNEL(4)
+register_array_kernel(uint32_t* out, const uint32_t* in) {
+  uint32_t sums[4] = {0, 0, 0, 0};
+  for (uint32_t i = 0; i < 4; i++) sums[i + (right ? 0 : 1)] += in[i];  // reported
+  out[dev::thread_x()] = sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+template <bool right>
 DEV_KERNEL(8)
 copy_aligned_kernel(uint32_t* out, const uint32_t* in) {
   DEV_DYN_SHARED(uint32_t, slot, 16);
@@ -255,6 +263,8 @@ int main() {
   TWINS("a pointer to host memory", bounds, host_pointer_kernel, shape(1), OUT);
   TWINS("a bulk copy past the end", bounds, copy_past_end_kernel, shape(32, 1, 128), OUT, IN);
   TWINS("a row of ldmatrix past the end", bounds, matrix_past_end_kernel, shape(32, 1, 128), OUT);
+
+  TWINS("an array in registers", bounds, register_array_kernel, shape(4), OUT, IN);
 
   const char* const uninitialised = "uninitialised read";
   TWINS("a buffer", uninitialised, unwritten_buffer_kernel, shape(32), OUT, words(32, "scratch"));

@@ -52,10 +52,10 @@ set(KVPROOF_SIMT_KERNEL_FLAGS
   -O1 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -Wno-psabi
   -fvisibility=hidden -fno-gnu-unique)
 # The compiler calls the __tsan_* functions of tsan_abi.cpp for every access (libtsan is not linked)
-# and the alignment handler of the same file; for memcpy and its like see device_checked.h. Neither
+# and the handlers of alignment and array bounds of the same file; for memcpy and its like see device_checked.h. Neither
 # merged functions nor tail calls: both would give an access the line of another one.
 set(KVPROOF_SIMT_KERNEL_CHECKED_FLAGS
-  -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -fsanitize=alignment
+  -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -fsanitize=alignment,bounds
   -fno-ipa-icf -fno-optimize-sibling-calls
   -fno-builtin-memcpy -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp)
 # Compiled as kernels are: with the conversions of the processor. arithmetic_test.cpp covers the others.

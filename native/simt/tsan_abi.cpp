@@ -5,8 +5,9 @@
 // kernel may also use its own stack, its arguments and constants of its library; any other host
 // memory is an illegal address on a GPU and reported. -fsanitize=alignment calls
 // __ubsan_handle_type_mismatch_v1 for an address that its type's alignment forbids; the hardware
-// faults there, this processor would not. device_checked.h sends memcpy and its like to the
-// functions at the end.
+// faults there, this processor would not. -fsanitize=bounds calls __ubsan_handle_out_of_bounds for
+// an index past an array of known length: those that live in registers have no memory to look at.
+// device_checked.h sends memcpy and its like to the functions at the end.
 #include <cstring>
 
 #include "arena.h"
@@ -100,6 +101,25 @@ void __ubsan_handle_type_mismatch_v1(UbsanTypeMismatch* mismatch, uintptr_t addr
       "misaligned access", at,
       format("%s accesses %s, an address that must be a multiple of %u", describe_current().c_str(),
              describe_address(address).c_str(), 1u << mismatch->log_alignment));
+}
+
+struct UbsanType {
+  uint16_t kind, info;
+  char name[1];
+};
+struct UbsanIndex {
+  UbsanLocation at;
+  const UbsanType *array, *index;
+};
+
+void __ubsan_handle_out_of_bounds(UbsanIndex* beyond, uintptr_t index) {
+  using namespace simt;
+  if (!running_fiber()) return;
+  const simt_site at = simt_here(beyond->at.file, beyond->at.line);
+  if (report_again("out of bounds", Place::of(at))) return;
+  report("out of bounds", at,
+         format("%s uses index %lld of %s, which ends before it", describe_current().c_str(),
+                static_cast<long long>(index), beyond->array->name));
 }
 
 void* simt_memcpy(void* to, const void* from, size_t size) {
