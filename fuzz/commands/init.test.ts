@@ -12,6 +12,9 @@ const folder = mkdtempSync(join(tmpdir(), 'kvproof-init-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const hasNumpy = spawnSync('python3', ['-c', 'import numpy']).status === 0;
 
+/** Lines that come where a command takes seconds, as on a busy machine. */
+const PROGRESS = /^cases: .*\n/gm;
+
 function kvproof(...args: string[]) {
   if (!existsSync(cli)) throw new Error(`${cli}: not found, run \`npm run build\``);
   return spawnSync(process.execPath, [cli, ...args], { cwd: folder, encoding: 'utf8' });
@@ -62,7 +65,8 @@ describe('init', () => {
       for (const command of commandsOf(stdout)) {
         if (command.includes(' verify ')) continue; // a minute long
         const ran = spawnSync('/bin/sh', ['-c', command], { cwd: folder, encoding: 'utf8' });
-        expect([command, ran.status, ran.stderr]).toEqual([command, 0, '']);
+        const complaints = ran.stderr.replace(PROGRESS, '');
+        expect([command, ran.status, complaints]).toEqual([command, 0, '']);
       }
     },
     120_000,
