@@ -3,11 +3,13 @@
 //
 // The emulated device of a library takes one launch at a time, so a campaign uses the cores of a
 // machine through processes. What that is worth is measured as one: as many children as there are
-// cores, all at once and by the clock on the wall, beside one child alone by the same clock.
+// cores, and as there are hardware threads, all at once and by the clock on the wall, beside one
+// child alone by the same clock.
 
 import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { physicalCores } from './cores.js';
 import type { HarnessAnswer, HarnessTask } from './harness-worker.js';
 
 export interface HarnessRow {
@@ -36,7 +38,7 @@ export function harnessPlans(gpu: boolean): HarnessPlan[] {
     kernel('sim.cases/s', 'sim:sm_90'),
     kernel('sim.checked.cases/s', 'sim:sm_90', true),
     kernel('sim.sm_80.cases/s', 'sim:sm_80'),
-    ...[...new Set([1, availableParallelism()])].map((processes): HarnessPlan => {
+    ...[...new Set([1, physicalCores(), availableParallelism()])].map((processes): HarnessPlan => {
       const task = { kind: 'kernel', uri: 'sim:sm_90', checked: false, wall: true } as const;
       return { what: `sim.wall.x${processes}.cases/s`, unit: 'cases/s', task, processes };
     }),
