@@ -81,6 +81,7 @@ void prepare_threads() {
     thread.groups_committed = thread.groups_done = 0;
     thread.last_copy_group = 0;
     thread.sp = stack_prepare(t, thread_entry);
+    thread.neighbour = &thread;
   }
 }
 
@@ -111,7 +112,6 @@ void run_block() {
   current = first_thread();
   fiber_switch(&machine.main_sp, current->sp);
   current = nullptr;
-  machine.counters.blocks++;
   if (machine.abandoned) {
     copies_forget();
   } else {
@@ -120,7 +120,7 @@ void run_block() {
     copies_finish();
   }
   if constexpr (kChecked) clocks_end();
-  machine.hash = (machine.hash ^ machine.counters.switches) * 0x100000001b3u;
+  machine.hash = (machine.hash ^ machine.switches) * 0x100000001b3u;
 }
 
 void report_time_limit(simt_site at) {
@@ -157,8 +157,6 @@ const char* name_of(Op op) {
 const char* name_of(Wait wait) {
   switch (wait) {
     case Wait::ready:
-      return "can run";
-    case Wait::collective:
       return "wait for their warp";
     case Wait::block:
       return "wait in __syncthreads";

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "shadow_cell.h"
+
 namespace simt {
 namespace {
 
@@ -74,6 +76,7 @@ void publish(const Thread& thread, Clock* into) {
 
 void advance(Warp& warp) {
   if (SIMT_UNLIKELY(++warp.time >= kTimeMax)) report_time_limit(current ? current->at : 0);
+  warp.stamp += pack(0, 0, 1);
 }
 
 void adopt(Thread& thread, Clock* clock) {
@@ -154,10 +157,14 @@ void clocks_start() {
   Clock* zero = clock_zero();
   for (uint32_t t = 0; t < machine.threads; t++) {
     machine.thread[t].clock = zero;
+    machine.thread[t].ordered_write = 0;
     zero->references++;
   }
   clock_drop(zero);
-  for (uint32_t w = 0; w < machine.warps; w++) machine.warp[w].time = 1;
+  for (uint32_t w = 0; w < machine.warps; w++) {
+    machine.warp[w].time = 1;
+    machine.warp[w].stamp = pack(machine.generation, w * kWarpSize, 1);
+  }
 }
 
 void clocks_end() {

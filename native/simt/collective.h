@@ -21,11 +21,16 @@ Gathering& find_gathering(Warp& warp, Op op, uint32_t mask, simt_site at);
 
 // The running lane waits for the others of its warp.
 inline __attribute__((always_inline)) void wait_for_lanes(Warp& warp, uint32_t mine, simt_site at) {
-  current->wait = Wait::collective;
-  current->at = at;
+  Thread& self = *current;
+  Thread& neighbour = *self.neighbour;
+  self.at = at;
   warp.ready &= ~mine;
-  if (SIMT_LIKELY(warp.ready && machine.config.policy != Policy::random)) {
-    switch_to(warp.lanes[next_lane(warp.ready, current->lane)]);
+  if (SIMT_LIKELY(warp.ready >> neighbour.lane & 1)) {
+    switch_to(neighbour);
+    return;
+  }
+  if (warp.ready && machine.config.policy != Policy::random) {
+    switch_to(warp.lanes[next_lane(warp.ready, self.lane)]);
     return;
   }
   if (!warp.ready) machine.ready_warps &= ~(1u << warp.id);
@@ -37,11 +42,7 @@ template <Work work>
 __attribute__((noinline)) void complete(Warp& warp, Gathering& g) {
   const uint32_t mask = g.mask;
   g = warp.gathering[--warp.gathering_count];
-  machine.counters.collectives++;
   work(warp, mask);
-  for (uint32_t m = mask & ~(1u << current->lane); m; m &= m - 1) {
-    warp.lanes[lowest_lane(m)].wait = Wait::ready;
-  }
   warp.ready |= mask;
   machine.ready_warps |= 1u << warp.id;
   schedule_point();

@@ -33,17 +33,30 @@ DEV_FN uint32_t block_z() { return simt_block(2); }
 DEV_FN uint32_t grid_x() { return simt_grid_x(); }
 
 // ---- warp: every lane of the mask calls the same function at the same line ----
+// Four accumulators as one vector. Instrumented code takes them one by one: through a pointer of
+// another type they would be memory, and every access to them reported.
+#ifdef __SANITIZE_THREAD__
+DEV_FN simt_f32x4 mma_sums(const float (&c)[4]) { return simt_f32x4{c[0], c[1], c[2], c[3]}; }
+DEV_FN void set_mma_sums(float (&c)[4], simt_f32x4 sums) {
+  for (int i = 0; i < 4; i++) c[i] = sums[i];
+}
+#else
+DEV_FN simt_f32x4 mma_sums(const float (&c)[4]) {
+  return reinterpret_cast<const simt_f32x4_at_4&>(c);
+}
+DEV_FN void set_mma_sums(float (&c)[4], simt_f32x4 sums) {
+  reinterpret_cast<simt_f32x4_at_4&>(c) = sums;
+}
+#endif
 DEV_FN void mma_f16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
-  auto& sums = reinterpret_cast<simt_f32x4_at_4&>(c);
-  simt_mma_f16_f32(sums, a0, a1, a2, a3, b0, b1, at);
-  sums = simt_mma_result();
+  simt_mma_f16_f32(mma_sums(c), a0, a1, a2, a3, b0, b1, at);
+  set_mma_sums(c, simt_mma_result());
 }
 DEV_FN void mma_bf16_f32(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                          uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {
-  auto& sums = reinterpret_cast<simt_f32x4_at_4&>(c);
-  simt_mma_bf16_f32(sums, a0, a1, a2, a3, b0, b1, at);
-  sums = simt_mma_result();
+  simt_mma_bf16_f32(mma_sums(c), a0, a1, a2, a3, b0, b1, at);
+  set_mma_sums(c, simt_mma_result());
 }
 DEV_FN void mma_f16_f16(uint32_t (&c)[2], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                         uint32_t b0, uint32_t b1, simt_site at = DEV_SITE) {

@@ -151,7 +151,7 @@ kvp_status configure(const kvp_schedule* schedule, char* err, size_t err_bytes) 
   choose_models();
   machine.launches = 0;
   machine.hash = 0xcbf29ce484222325u;  // FNV-1a offset basis
-  machine.counters = {};
+  machine.switches = 0;
   reports_clear();
   return KVP_OK;
 }
@@ -172,10 +172,5 @@ uint64_t schedule_hash() { return machine.hash; }
 
 const kvp_memory memory_table = {open, allocate, write, read, reset, synchronize, mark};
 const kvp_emulator emulator_table = {kChecked, configure, report_count, report_at, schedule_hash};
-
-Work work() {
-  const Counters& c = machine.counters;
-  return {c.switches, c.collectives, c.mmas, c.accesses, c.blocks};
-}
 
 }  // namespace simt

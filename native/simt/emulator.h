@@ -14,10 +14,4 @@ namespace simt {
 extern const kvp_memory memory_table;
 extern const kvp_emulator emulator_table;
 
-// Work done since configure(), for benchmarks and tests.
-struct Work {
-  uint64_t switches, collectives, mmas, accesses, blocks;
-};
-Work work();
-
 }  // namespace simt

@@ -3,7 +3,9 @@
 
 #include <sys/mman.h>
 
-// rdi: where to store the stack pointer of the running fiber; rsi: stack pointer to continue with.
+// fiber_switch: rdi is where to store the stack pointer of the running fiber, rsi the stack pointer
+// to continue with. fiber_call: rdi is the argument of the function rsi, rdx the stack pointer
+// below which it runs.
 asm(R"(
 .text
 .globl fiber_switch
@@ -27,6 +29,19 @@ fiber_switch:
   popq %rcx
   jmp *%rcx
 .size fiber_switch,.-fiber_switch
+.globl fiber_call
+.hidden fiber_call
+.type fiber_call,@function
+fiber_call:
+  pushq %rbp
+  movq %rsp,%rbp
+  movq %rdx,%rsp
+  andq $-16,%rsp
+  call *%rsi
+  movq %rbp,%rsp
+  popq %rbp
+  ret
+.size fiber_call,.-fiber_call
 )");
 
 namespace simt {

@@ -10,6 +10,8 @@
 #include <cstdint>
 
 extern "C" void fiber_switch(void** save, void* load);
+// Calls function(argument) on the stack below `stack`, which belongs to nobody that runs.
+extern "C" void fiber_call(void* argument, void (*function)(void*), void* stack);
 
 namespace simt {
 

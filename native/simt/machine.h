@@ -36,7 +36,7 @@ struct Clock;  // clock.h
 struct Warp;
 struct Mbarrier;
 
-enum class Wait : uint8_t { ready, collective, block, named, mbarrier, exited };
+enum class Wait : uint8_t { ready, block, named, mbarrier, exited };
 enum class Op : uint8_t {
   mma_f16_f32,
   mma_bf16_f32,
@@ -61,14 +61,20 @@ struct alignas(64) Thread {
   void* sp = nullptr;
   Warp* warp = nullptr;
   uint32_t id = 0, lane = 0;
-  Wait wait = Wait::exited;
   simt_site at = 0;  // where it waits
+  // The lane that usually runs when this one waits for its warp: the next one in the block's
+  // direction, the first after the last. Itself where the order is drawn.
+  Thread* neighbour = nullptr;
   // Its places in the operands and the accumulators of its warp's tile (matrix.cpp).
   uint32_t *tile_a = nullptr, *tile_b = nullptr;
   float* tile_c = nullptr;
-  Mbarrier* barrier = nullptr;    // what it waits for, if Wait::mbarrier
-  uint32_t phase = 0;             // which phase of it; the number, if Wait::named
-  Clock* clock = nullptr;         // what happened before its next access (checked build)
+  Wait wait = Wait::exited;     // ready: also in a collective, from which others release it
+  Mbarrier* barrier = nullptr;  // what it waits for, if Wait::mbarrier
+  uint32_t phase = 0;           // which phase of it; the number, if Wait::named
+  // Checked build: what happened before its next access, and the stamp (shadow_cell.h) of a write
+  // of which that is known to be true.
+  Clock* clock = nullptr;
+  uint64_t ordered_write = 0;
   uint32_t groups_committed = 0;  // cp.async groups closed so far
   uint32_t groups_done = 0;       // of those, how many a wait has covered
   uint32_t last_copy_group = 0;   // of the newest cp.async, and where it was issued
@@ -94,8 +100,10 @@ struct alignas(64) Warp {
   uint32_t id = 0, ready = 0, alive = 0;
   uint32_t gathering_count = 0;
   Gathering gathering[kWarpSize];  // each lane waits in one
-  uint32_t time = 0;               // clock of all its lanes' accesses (checked build)
-  int64_t priority = 0;            // PCT
+  // Checked build: the clock of all its lanes' accesses, and their stamp (shadow_cell.h) with it.
+  uint32_t time = 0;
+  uint64_t stamp = 0;
+  int64_t priority = 0;  // PCT
 };
 
 struct Mbarrier {
@@ -148,10 +156,6 @@ struct Config {
   uint32_t sm = 90;
 };
 
-struct Counters {
-  uint64_t switches = 0, collectives = 0, mmas = 0, accesses = 0, blocks = 0;
-};
-
 struct Machine {
   Config config;
   mma::TileFunction tile[kMmaKinds] = {};  // of config.sm, by Mma
@@ -185,7 +189,7 @@ struct Machine {
   int64_t lowest_priority = 0;
   // checked build: number of the current block or host call, and of the launch's first block
   uint32_t generation = 1, first_generation = 1;
-  Counters counters;
+  uint64_t switches = 0;  // from thread to thread, since configure()
   void* main_sp = nullptr;
   Thread thread[kThreadsMax];
   Warp warp[kWarpsMax];

@@ -181,6 +181,10 @@ void schedule_block() {
   machine.changes.clear();
   machine.lowest_priority = 0;
   machine.descending = (policy == Policy::starve || policy == Policy::pct) && draw_below(2) == 1;
+  for (uint32_t t = 0; t < machine.threads && policy != Policy::random; t++) {
+    Thread& thread = machine.thread[t];
+    thread.neighbour = &thread.warp->lanes[next_lane(thread.warp->ready, thread.lane)];
+  }
   machine.land_one_in = kLandOneIn;
   if (machine.config.copies == Copies::random) {
     for (uint32_t n = draw_below(kLandSteps); n > 0; n--) machine.land_one_in *= kLandStep;

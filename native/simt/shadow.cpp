@@ -4,6 +4,8 @@
 // decides; in another block of the same launch fences and atomics do (atomic.cpp), and nothing
 // else; in an earlier launch, or by the host, everything does. Shared memory of another block is
 // not the same memory.
+//
+// What is here judges any word. Most need less: shadow_quiet.h.
 #include "shadow.h"
 
 #include <sys/mman.h>
@@ -18,16 +20,17 @@
 #include "shadow_renew.h"
 
 namespace simt {
-namespace {
 
 Cell* cells = nullptr;
+
+namespace {
+
 std::vector<More> more;
 
 Access of_thread(uint64_t address, uint32_t size, uint64_t pc) {
   const Thread& t = *current;
-  const uint32_t time = t.warp->time;
-  return {pack(machine.generation, t.id, time),
-          pack(machine.generation, t.id & ~(kWarpSize - 1), time),
+  return {t.warp->stamp + pack(0, t.lane, 0),
+          t.warp->stamp,
           1u << t.lane,
           pack_code(pc),
           size,
@@ -41,8 +44,6 @@ Access of_site(uint64_t address, uint32_t size, simt_site at) {
 }
 
 // ---- order ----
-
-bool in_this_block(uint64_t entry) { return generation_of(entry) == machine.generation; }
 
 bool write_ordered(uint64_t entry) {
   if (time_of(entry) == 0) return true;
@@ -60,9 +61,14 @@ uint32_t unordered_lanes(uint64_t entry, uint32_t lanes) {
   return unordered;
 }
 
-// ---- cells ----
+// A bulk copy after a plain access of this block that no proxy fence of its thread covers.
+bool unfenced(const Access& a, uint64_t entry) {
+  const bool plain = time_of(entry) != 0 && in_this_block(entry) &&
+                     (slot_of(entry) < 2 * machine.threads || is_atomic_slot(slot_of(entry)));
+  return a.bulk && plain && !fenced(*current, slot_of(entry), time_of(entry));
+}
 
-bool current_cell(const Cell& cell) { return in_this_block(cell.read); }
+// ---- cells ----
 
 // After a race between blocks has been reported, the word counts as written by the host.
 void settle(Cell& cell) { cell.write = pack(machine.generation, 0, 0) | (cell.write & kFlags); }
@@ -94,11 +100,7 @@ __attribute__((noinline)) bool check_entry(const Access& a, uint64_t offset, boo
     report_race(a, offset, write, entry, true, 0, place);
     return false;
   }
-  const bool plain = time_of(entry) != 0 && in_this_block(entry) &&
-                     (slot_of(entry) < 2 * machine.threads || is_atomic_slot(slot_of(entry)));
-  if (a.bulk && plain && !fenced(*current, slot_of(entry), time_of(entry))) {
-    report_missing_fence(a, offset, write, entry, place);
-  }
+  if (unfenced(a, entry)) report_missing_fence(a, offset, write, entry, place);
   return true;
 }
 
@@ -147,14 +149,23 @@ inline __attribute__((always_inline)) void check_against_write(Cell& cell, const
                                                                uint64_t offset, uint64_t bytes,
                                                                bool write) {
   const uint64_t w = cell.write;
+  if (time_of(w) == 0) current->ordered_write = stamp_of(w);
   if (!(bytes_of(w) & bytes) || time_of(w) == 0) return;
   const bool simple = in_this_block(w) && !a.bulk;
-  if (SIMT_LIKELY(simple && ordered(*current, slot_of(w), time_of(w)))) return;
+  if (SIMT_LIKELY(simple && ordered(*current, slot_of(w), time_of(w)))) {
+    current->ordered_write = stamp_of(w);
+    return;
+  }
   if (!check_entry(a, offset, write, w, cell.write_place) && !in_this_block(w)) settle(cell);
 }
 
-inline __attribute__((always_inline)) void read_word(Cell& cell, const Access& a, uint64_t offset,
-                                                     uint64_t bytes) {
+}  // namespace
+
+bool follows(const Access& a, uint64_t entry) {
+  return write_ordered(entry) && !unfenced(a, entry);
+}
+
+void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
   if (!current_cell(cell)) renew(cell, offset);
   const uint64_t w = cell.write;
   if (SIMT_UNLIKELY((valid_of(w) & initialised_of(w) & bytes) != bytes)) {
@@ -185,8 +196,7 @@ inline __attribute__((always_inline)) void read_word(Cell& cell, const Access& a
   cell.read_place = a.place;
 }
 
-inline __attribute__((always_inline)) void write_word(Cell& cell, const Access& a, uint64_t offset,
-                                                      uint64_t bytes) {
+void write_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes) {
   if (!current_cell(cell)) renew(cell, offset);
   if (SIMT_UNLIKELY((valid_of(cell.write) & bytes) != bytes)) {
     report_bad_access(a, offset, cell.write, true);
@@ -215,6 +225,8 @@ inline __attribute__((always_inline)) void write_word(Cell& cell, const Access& 
       a.write_stamp | (same | bytes) << kBytesShift | (w & kFlags) | bytes << kInitialisedShift;
   cell.write_place = a.place;
 }
+
+namespace {
 
 template <bool write>
 void whole_access(const Access& a) {
@@ -250,6 +262,7 @@ void shadow_reset() {
   // Generations are used up by blocks and host calls; long before they are, everything starts anew.
   constexpr uint32_t kRestart = 1u << 21;
   constexpr uint64_t kKeepBytes = 256ull << 20;  // cells that a small case may leave resident
+  ground[0] = ground[1] = {};
   const uint64_t used = std::max(cells_in_use, kSharedBytes) / 4 * sizeof(Cell);
   if (machine.generation > kRestart || used > kKeepBytes) {
     madvise(cells, used, MADV_DONTNEED);
@@ -278,18 +291,6 @@ void shadow_atomic(uint64_t address, uint32_t size, int kind, simt_site at) {
   a.write_stamp = pack(machine.generation, kAtomicSlot + current->id, current->warp->time);
   if (kind != SIMT_ATOMIC_STORE) whole_access<false>(a);
   if (kind != SIMT_ATOMIC_LOAD) whole_access<true>(a);
-}
-
-void shadow_async(uint64_t address, uint32_t size, bool write, const AsyncAccess& async) {
-  const uint64_t stamp = pack(machine.generation, async.slot, async.time);
-  Access a{stamp, stamp, 1, pack_site(async.at), size, address};
-  a.asynchronous = true;
-  a.bulk = async.slot >= 2 * machine.threads;
-  if (write) {
-    whole_access<true>(a);
-  } else {
-    whole_access<false>(a);
-  }
 }
 
 void shadow_mbarrier(uint64_t address, simt_site at) {

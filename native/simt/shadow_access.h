@@ -4,6 +4,7 @@
 
 #include "report.h"
 #include "runtime.h"
+#include "shadow_cell.h"
 #include "symbol.h"
 
 namespace simt {
@@ -17,6 +18,12 @@ struct Access {
   bool bulk = false;  // by the asynchronous proxy
   bool atomic = false;
 };
+
+// The words of an access, one by one: `bytes` of the word at `offset` of the arena.
+void read_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes);
+void write_word(Cell& cell, const Access& a, uint64_t offset, uint64_t bytes);
+// True if the write `entry` (as in shadow_cell.h) is ordered before the access, and visible to it.
+bool follows(const Access& a, uint64_t entry);
 
 // A place in 32 bits: a site's number with the top bit set, or an offset into this library.
 uint32_t pack_site(simt_site site);

@@ -12,6 +12,8 @@
 #pragma once
 #include <cstdint>
 
+#include "machine.h"
+
 namespace simt {
 
 struct Cell {
@@ -21,6 +23,7 @@ struct Cell {
   uint32_t write_place, read_place;  // see shadow.cpp, pack_place
 };
 static_assert(sizeof(Cell) == 32);
+extern Cell* cells;  // one for each word of the arena
 
 // What did not fit: another write or read of this block, of other bytes or by another warp.
 struct More {
@@ -49,6 +52,8 @@ inline uint32_t time_of(uint64_t e) { return static_cast<uint32_t>(e >> kTimeShi
 inline uint64_t bytes_of(uint64_t e) { return e >> kBytesShift & kAllBytes; }
 inline uint64_t valid_of(uint64_t e) { return e >> kValidShift & kAllBytes; }
 inline uint64_t initialised_of(uint64_t e) { return e >> kInitialisedShift & kAllBytes; }
+inline bool in_this_block(uint64_t e) { return generation_of(e) == machine.generation; }
+inline bool current_cell(const Cell& cell) { return in_this_block(cell.read); }
 // The entry without its byte masks: who and when.
 inline uint64_t stamp_of(uint64_t e) { return e >> kTimeShift << kTimeShift; }
 

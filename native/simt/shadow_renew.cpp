@@ -26,10 +26,9 @@ uint64_t flags_of_region(uint64_t offset) {
 }
 
 uint64_t flags_of_shared(uint64_t offset) {
-  constexpr uint64_t kAllValid = kAllBytes << kValidShift;
-  const uint64_t dynamic_end = kStaticBytes + machine.shape.shared_bytes;
-  if (SIMT_LIKELY(offset >= kStaticBytes && offset + 4 <= dynamic_end)) return kAllValid;
-  if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset, 4) == 0) return kAllValid;
+  if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset, 4) == 0) {
+    return kAllBytes << kValidShift;
+  }
   uint64_t flags = 0;
   for (uint64_t byte = 0; byte < 4; byte++) {
     if (outside_bytes(reinterpret_cast<uint64_t>(arena) + offset + byte, 1) == 0) {
@@ -39,54 +38,37 @@ uint64_t flags_of_shared(uint64_t offset) {
   return flags;
 }
 
-// The interval that was looked up last, as long as nothing has been marked since.
-struct {
-  Interval interval{1, 0, Region::unallocated, 0};
-  uint32_t generation = 0;
-} recent;
-
-// Newest interval that a byte of the word lies in.
-uint32_t region_generation(uint64_t offset) {
-  if (recent.generation == machine.generation && offset >= recent.interval.begin &&
-      offset + 4 <= recent.interval.end) {
-    return recent.interval.generation;
-  }
-  const Interval first = arena_interval(offset);
-  if (first.end >= offset + 4) {
-    recent.interval = first;
-    recent.generation = machine.generation;
-    return first.generation;
-  }
-  uint32_t newest = first.generation;
-  for (uint64_t byte = 1; byte < 4; byte++) {
-    newest = std::max(newest, arena_interval(offset + byte).generation);
-  }
-  return newest;
-}
-
 }  // namespace
 
-void renew(Cell& cell, uint64_t offset) {
-  const uint64_t now = pack(machine.generation, 0, 0);
-  const uint64_t write = cell.write, read = cell.read;
-  cell.more = 0;
-  cell.lanes = 0;
-  cell.read = now;
+Ground ground[2];
+
+void survey(uint64_t offset) {
+  Ground& here = ground[offset < kSharedBytes];
+  here = {};
   if (offset < kSharedBytes) {
-    cell.write = now | flags_of_shared(offset);
+    const uint64_t end = kStaticBytes + machine.shape.shared_bytes;
+    if (offset < kStaticBytes || offset + 4 > end) return;
+    // Shared memory is new in each block: no cell of an earlier one knows anything.
+    here = {kStaticBytes, end, kAllBytes << kValidShift, machine.generation, machine.generation};
     return;
   }
-  cells_in_use = std::max(cells_in_use, offset + 4);
-  const uint32_t marked = region_generation(offset);
-  if (generation_of(write) < marked || write == 0) {
-    cell.write = now | flags_of_region(offset);
-    return;
+  const Interval interval = arena_interval(offset);
+  if (interval.end < offset + 4) return;
+  here = {interval.begin, interval.end, flags_of_region(offset), interval.generation,
+          machine.generation};
+}
+
+void renew(Cell& cell, uint64_t offset) {
+  Ground here = ground_at(offset);
+  if (here.end == 0) {
+    here.flags = offset < kSharedBytes ? flags_of_shared(offset) : flags_of_region(offset);
+    here.marked = offset < kSharedBytes ? machine.generation : 0;
+    for (uint64_t byte = 0; byte < 4 && offset >= kSharedBytes; byte++) {
+      here.marked = std::max(here.marked, arena_interval(offset + byte).generation);
+    }
   }
-  if (generation_of(read) >= machine.first_generation) {
-    cell.read |= (read & kEarlier) | (time_of(read) != 0 ? bytes_of(read) : 0);
-  }
-  const bool this_launch = generation_of(write) >= machine.first_generation && time_of(write) != 0;
-  cell.write = this_launch ? write : now | (write & kFlags);
+  if (offset >= kSharedBytes) cells_in_use = std::max(cells_in_use, offset + 4);
+  renew_on(here, cell, pack(machine.generation, 0, 0));
 }
 
 }  // namespace simt

@@ -24,6 +24,7 @@ set(KVPROOF_SIMT_SOURCES
 set(KVPROOF_SIMT_CHECKED_SOURCES
   simt/clock.cpp
   simt/shadow.cpp
+  simt/shadow_copy.cpp
   simt/shadow_renew.cpp
   simt/shadow_report.cpp
   simt/tsan_abi.cpp)

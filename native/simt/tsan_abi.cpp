@@ -8,12 +8,14 @@
 // faults there, this processor would not. -fsanitize=bounds calls __ubsan_handle_out_of_bounds for
 // an index past an array of known length: those that live in registers have no memory to look at.
 // device_checked.h sends memcpy and its like to the functions at the end.
+#include <algorithm>
 #include <cstring>
 
 #include "arena.h"
-#include "machine.h"
 #include "report.h"
 #include "shadow.h"
+#include "shadow_access.h"
+#include "shadow_quiet.h"
 #include "symbol.h"
 
 namespace simt {
@@ -40,11 +42,10 @@ SIMT_COLD void host_access(uint64_t address, uint64_t size, uint64_t pc, bool wr
 }
 
 template <bool write>
-inline void access(void* p, uint64_t size, uint64_t pc) {
+__attribute__((noinline)) void access(void* p, uint64_t size, uint64_t pc) {
   const auto address = reinterpret_cast<uint64_t>(p);
   if (SIMT_UNLIKELY(!running_fiber())) return;  // host code of an instrumented file
   if (SIMT_LIKELY(in_arena(address))) {
-    machine.counters.accesses++;
     if constexpr (write) {
       shadow_write(address, static_cast<uint32_t>(size), pc);
     } else {
@@ -56,15 +57,44 @@ inline void access(void* p, uint64_t size, uint64_t pc) {
   }
 }
 
+template <bool write, uint32_t size>
+inline __attribute__((always_inline)) bool access_quietly(const Thread& thread, uint64_t offset,
+                                                          uint32_t place) {
+  const uint32_t shift = offset & 3;
+  if (shift + std::min(size, 4u) > 4) return false;
+  const uint64_t bytes = (size < 4 ? (1u << size) - 1 : kAllBytes) << shift;
+  const uint64_t mine = thread.warp->stamp + (write ? pack(0, thread.lane, 0) : 0);
+  Cell* const word = &cells[offset / 4];
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < (size + 3) / 4; i++) {
+    const bool quiet =
+        write ? write_quietly(word[i], mine, bytes, place, thread.ordered_write)
+              : read_quietly(word[i], mine, bytes, 1u << thread.lane, place, thread.ordered_write);
+    if (SIMT_UNLIKELY(!quiet)) return false;
+  }
+  return true;
+}
+
+// The same for a size that is known. Every access of an instrumented kernel comes here.
+template <bool write, uint32_t size>
+inline __attribute__((always_inline)) void access_sized(void* p, uint64_t pc) {
+  const uint64_t offset = arena_offset(reinterpret_cast<uint64_t>(p));
+  if (SIMT_LIKELY(running_fiber() && offset < arena_span) &&
+      SIMT_LIKELY((access_quietly<write, size>(*current, offset, pack_code(pc))))) {
+    return;
+  }
+  access<write>(p, size, pc);
+}
+
 }  // namespace
 }  // namespace simt
 
 #define SIMT_PC reinterpret_cast<uint64_t>(__builtin_return_address(0))
-#define SIMT_HOOK(name, size)                                                          \
-  void __tsan_read##name(void* p) { simt::access<false>(p, size, SIMT_PC); }           \
-  void __tsan_write##name(void* p) { simt::access<true>(p, size, SIMT_PC); }           \
-  void __tsan_unaligned_read##name(void* p) { simt::access<false>(p, size, SIMT_PC); } \
-  void __tsan_unaligned_write##name(void* p) { simt::access<true>(p, size, SIMT_PC); }
+#define SIMT_HOOK(name, size)                                                                \
+  void __tsan_read##name(void* p) { simt::access_sized<false, size>(p, SIMT_PC); }           \
+  void __tsan_write##name(void* p) { simt::access_sized<true, size>(p, SIMT_PC); }           \
+  void __tsan_unaligned_read##name(void* p) { simt::access_sized<false, size>(p, SIMT_PC); } \
+  void __tsan_unaligned_write##name(void* p) { simt::access_sized<true, size>(p, SIMT_PC); }
 
 extern "C" {
 
