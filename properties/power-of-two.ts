@@ -18,6 +18,21 @@ export function isPlain(word: number, type: ElementType = 'fp16'): boolean {
   return (exponent > 0 && exponent < FIELDS[type].top) || (word & 0x7fff) === 0;
 }
 
+/**
+ * The exponents with which the largest element reaches the last powers of two of the type, and the
+ * smallest that is not zero its first normal one: where kernels clamp exponents. Of plain elements.
+ */
+export function endExponents(x: Uint16Array, type: ElementType = 'fp16'): readonly number[] {
+  let [least, most] = [Number.POSITIVE_INFINITY, 0];
+  for (const word of x) {
+    const field = exponentField(word, type);
+    if (field === 0) continue;
+    least = Math.min(least, field);
+    most = Math.max(most, field);
+  }
+  return most === 0 ? [] : [FIELDS[type].top - 1 - most, 1 - least];
+}
+
 /** x * 2^exponent, or null unless every product is a number of the type; Inf and NaN stay. */
 export function scaledExactly(
   x: Uint16Array,

@@ -6,10 +6,11 @@
 import { elementType } from '../reference/problem.js';
 import { accept, verdictOf } from './acceptance.js';
 import { below } from './generator.js';
-import { isPlain, scaledExactly } from './power-of-two.js';
+import { endExponents, isPlain, scaledExactly } from './power-of-two.js';
 import type { Judgement, Property, Verdict } from './property.js';
 import { sameBits } from './same-bits.js';
 
+/** Besides, those that take the queries to either end of their type. */
 const EXPONENTS = [1, -1, 3, -3, 6, -6];
 /** Softmax scales far from the edges of what kernels take and float32 holds. */
 const SCALE_MIN = 2 ** -60;
@@ -27,9 +28,10 @@ function scaled(judgement: Judgement): Scaled | null {
   const type = elementType(judgement.case.problem);
   const allPlain = (x: Uint16Array) => x.every((word) => isPlain(word, type));
   if (!allPlain(q)) return null;
-  const start = below(judgement.key('query-scale'), 0, EXPONENTS.length);
-  for (let i = 0; i < EXPONENTS.length; i++) {
-    const exponent = EXPONENTS[(start + i) % EXPONENTS.length];
+  const exponents = [...EXPONENTS, ...endExponents(q, type)].filter((exponent) => exponent !== 0);
+  const start = below(judgement.key('query-scale'), 0, exponents.length);
+  for (let i = 0; i < exponents.length; i++) {
+    const exponent = exponents[(start + i) % exponents.length];
     const scale = softmaxScale * 2 ** -exponent;
     const other = scaledExactly(q, exponent, type);
     const inRange = Math.abs(scale) >= SCALE_MIN && Math.abs(scale) <= SCALE_MAX;
