@@ -183,3 +183,40 @@ describe.skipIf(!hasNumpy)('processes that break a law', () => {
     expect(left.split('\n').filter((line) => line.includes(mark))).toEqual([]);
   });
 });
+
+// The packages need a GPU; what stands in for them computes what they promise, with numpy, and
+// refuses arguments that they do not take. So the layout, the pages and the declaration are judged.
+describe.skipIf(!hasNumpy)('adapters of paged kernels', () => {
+  const overStandIn = (adapter: string, fault = 'none') => {
+    const [file, ...args] = adapter.split(' ');
+    const path = quoted(join(plugin, 'testdata', 'stand_ins'));
+    const set = `env PYTHONDONTWRITEBYTECODE=1 STAND_IN_FAULT=${fault} PYTHONPATH=${path}`;
+    const script = quoted(join(plugin, 'adapters', file));
+    return `exec:${set} ${python} ${script} ${args.join(' ')}`;
+  };
+
+  it.each([
+    ['flashinfer_decode.py paged fp16 64', 'attention'],
+    ['flashinfer_decode.py paged fp16 64,128 tensor-cores', 'attention'],
+    ['flashinfer_decode.py single fp16 64', 'attention'],
+    ['vllm_triton.py auto 3d fp16 64', 'attention'],
+    ['vllm_triton.py int8 2d fp16 64', 'cache'],
+    ['vllm_triton.py int8 3d fp16 64', 'cache'],
+  ])('%s keeps every law, and "%s" is judged', async (adapter, law) => {
+    const laws = await lawsOf(overStandIn(adapter));
+    expect(failedLaws(laws)).toEqual([]);
+    expect(laws.get(law)?.status).toBe('pass');
+  });
+
+  it.each([
+    ['pages-in-order', 'flashinfer_decode.py paged fp16 64', 'attention'],
+    ['whole-pages', 'flashinfer_decode.py paged fp16 64', 'attention'],
+    ['natural-lse', 'flashinfer_decode.py paged fp16 64', 'attention'],
+    ['natural-lse', 'flashinfer_decode.py single fp16 64', 'attention'],
+    ['pages-in-order', 'vllm_triton.py auto 3d fp16 64', 'attention'],
+    ['whole-pages', 'vllm_triton.py int8 2d fp16 64', 'attention'],
+    ['codes-cut', 'vllm_triton.py int8 2d fp16 64', 'cache'],
+  ])('a package with the fault %s: %s breaks "%s"', async (fault, adapter, law) => {
+    expect(failedLaws(await lawsOf(overStandIn(adapter, fault)))).toContain(law);
+  });
+});

@@ -52,10 +52,20 @@ describe('openExec refuses', () => {
     expect(refusal(hostile(fault))).toContain(why);
   });
 
-  it.skipIf(!hasNumpy)('an adapter whose package is missing, in its own words', () => {
-    const command = `KIVI_PATH=/nowhere python3 '${join(plugin, 'adapters', 'kivi.py')}'`;
-    expect(refusal(command)).toContain('kivi.py: KIVI_PATH must name a checkout of KIVI');
-  });
+  it.skipIf(!hasNumpy).each([
+    ['kivi.py', 'KIVI_PATH must name a checkout of KIVI'],
+    ['flashinfer_decode.py', 'FlashInfer is not installed'],
+    ['flashinfer_decode.py pages', "'pages' is not one of paged, single"],
+    ['vllm_triton.py', 'vLLM with vllm.v1.attention is not installed'],
+    ['vllm_triton.py int4', "'int4' is not one of auto, int8"],
+  ])(
+    '%s: an adapter without its package or a word that it knows, in its own words',
+    (call, why) => {
+      const [file, ...args] = call.split(' ');
+      const command = `python3 '${join(plugin, 'adapters', file)}' ${args.join(' ')}`;
+      expect(refusal(`KIVI_PATH=/nowhere ${command}`)).toContain(`${file}: ${why}`);
+    },
+  );
 });
 
 describe.skipIf(!hasNumpy)('a kernel in a process', () => {

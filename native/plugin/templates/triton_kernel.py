@@ -22,7 +22,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
     kvproof.fail("triton_kernel.py: no GPU answers, TRITON_INTERPRET=1 runs Triton without one")
 BLOCK = 32
-TILE = 64
+TILE = 16
 FORMATS = [{"format": "llama-q8_0", "kAxis": ["token"], "bits": [8], "groups": [BLOCK],
             "headSizes": [64, 128]}]
 # What the error bound may assume: sums in float32, the maximum renewed once a tile.
@@ -49,19 +49,27 @@ def quantize_blocks(x, codes, scales, BLOCK: tl.constexpr):
     tl.store(scales + block, scale.to(tl.float16))
 
 
-@triton.jit
-def attend(q, k_codes, k_scales, v_codes, v_scales, output, lse, tokens, kv_heads, ratio,
+# A count that is an argument is compiled for anew where it is 1, a multiple of 16, or neither, and
+# every case has others: these are not, and the tokens of a request are read from memory.
+@triton.jit(do_not_specialize=["kv_heads", "ratio"])
+def attend(q, k_codes, k_scales, v_codes, v_scales, first, output, lse, kv_heads, ratio,
            softmax_scale, SIZE: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr):
-    """A program a query head of one request; codes (tokens, kv_heads, SIZE), scales a block."""
+    """A program a query head and request; codes (tokens, kv_heads, SIZE), scales a block.
+
+    The tokens of request r are first[r] to first[r + 1].
+    """
     head = tl.program_id(0)
+    request = tl.program_id(1)
+    row = request * tl.num_programs(0) + head
+    end = tl.load(first + request + 1)
     channel = tl.arange(0, SIZE)
-    query = tl.load(q + head * SIZE + channel).to(tl.float32)
+    query = tl.load(q + row * SIZE + channel).to(tl.float32)
     largest = -float("inf")
     total = 0.0
     values = tl.zeros([SIZE], tl.float32)
-    for start in range(0, tokens, TILE):
+    for start in range(tl.load(first + request), end, TILE):
         token = start + tl.arange(0, TILE)
-        valid = token < tokens
+        valid = token < end
         at = ((token * kv_heads + head // ratio) * SIZE)[:, None] + channel[None, :]
         k = (tl.load(k_codes + at, mask=valid[:, None], other=0).to(tl.float32)
              * tl.load(k_scales + at // BLOCK, mask=valid[:, None], other=0).to(tl.float32))
@@ -77,8 +85,9 @@ def attend(q, k_codes, k_scales, v_codes, v_scales, output, lse, tokens, kv_head
         products = tl.where(valid[:, None], weights[:, None] * v, 0.0)
         values = values * factor + tl.sum(products, axis=0)
         largest = renewed
-    tl.store(output + head * SIZE + channel, values / total)
-    tl.store(lse + head, largest + tl.log(total))
+    # A request without tokens has the output 0 and the lse -Inf.
+    tl.store(output + row * SIZE + channel, values / tl.where(total == 0.0, 1.0, total))
+    tl.store(lse + row, largest + tl.log(total))
 
 
 def quantize(x):
@@ -97,24 +106,32 @@ def blocks_as_bytes(codes, scales):
     return torch.cat(parts, dim=3).transpose(0, 1).reshape(-1).cpu()
 
 
+def decode(q, k, v, first, softmax_scale):
+    """Output and lse, and the codes and scales of K and V; shapes as kvproof.py has them."""
+    requests, heads, size = q.shape
+    kv_heads = k.shape[1]
+    quantized = [*quantize(k), *quantize(v)]
+    first = torch.tensor(first, dtype=torch.int32, device=DEVICE)
+    output = torch.empty(q.shape, dtype=torch.float32, device=DEVICE)
+    lse = torch.empty(q.shape[:2], dtype=torch.float32, device=DEVICE)
+    attend[(heads, requests)](q, *quantized, first, output, lse, kv_heads, heads // kv_heads,
+                              softmax_scale, SIZE=size, BLOCK=BLOCK, TILE=TILE)
+    return output, lse, quantized
+
+
 def run(problem, q, k, v):
     q, k, v = [torch.as_tensor(x.copy() if hasattr(x, "copy") else x).to(DEVICE) for x in (q, k, v)]
-    output = torch.zeros(q.shape, dtype=torch.float32, device=DEVICE)
-    lse = torch.full(q.shape[:2], float("-inf"), device=DEVICE)
-    packed = {"k": [], "v": []}
-    for request, tokens in enumerate(problem.tokens):
-        own = slice(problem.first[request], problem.first[request + 1])
-        (k_codes, k_scales), (v_codes, v_scales) = quantize(k[own]), quantize(v[own])
-        packed["k"].append(blocks_as_bytes(k_codes, k_scales))
-        packed["v"].append(blocks_as_bytes(v_codes, v_scales))
-        if tokens > 0:
-            attend[(problem.query_heads,)](
-                q[request].contiguous(), k_codes, k_scales, v_codes, v_scales, output[request],
-                lse[request], tokens, problem.kv_heads, problem.query_heads // problem.kv_heads,
-                problem.softmax_scale, SIZE=problem.head_size, BLOCK=BLOCK, TILE=TILE)
-    return {"output": output, "lse": lse, "packed.k.blocks": torch.cat(packed["k"]),
-            "packed.v.blocks": torch.cat(packed["v"])}
+    first = problem.first
+    output, lse, quantized = decode(q, k, v, first, problem.softmax_scale)
+    requests = [slice(*ends) for ends in zip(first, first[1:])]
+    k_bytes, v_bytes = [torch.cat([blocks_as_bytes(codes[own], scales[own]) for own in requests])
+                        for codes, scales in (quantized[:2], quantized[2:])]
+    return {"output": output, "lse": lse, "packed.k.blocks": k_bytes, "packed.v.blocks": v_bytes}
 
 
+# Triton compiles at the first launch of each head size, which no case's deadline should pay for.
+for head_size in FORMATS[0]["headSizes"]:
+    nothing = torch.zeros(1, 1, head_size, dtype=torch.float16, device=DEVICE)
+    decode(nothing, nothing, nothing, [0, 1], 1.0)
 kvproof.serve("KERNEL_NAME", kvproof.capabilities(FORMATS, precision=PRECISION), run,
               device=kvproof.torch_device())
