@@ -52,7 +52,9 @@ describe('exp2', () => {
   it('ends in zero, infinity and NaN', () => {
     expect(exp2(-1080)).toBe(0);
     expect(exp2(Number.NEGATIVE_INFINITY)).toBe(0);
-    expect(exp2(1024)).toBe(Number.POSITIVE_INFINITY);
+    for (const x of [1024, 1025, 1e9, Number.POSITIVE_INFINITY]) {
+      expect(exp2(x)).toBe(Number.POSITIVE_INFINITY);
+    }
     expect(exp2(1023.99)).toBeGreaterThan(1.7e308);
     expect(exp2(Number.NaN)).toBeNaN();
   });
@@ -65,6 +67,12 @@ describe('log2', () => {
       const y = (draw.unit() - 0.5) * 100;
       expect(Math.abs(log2(exp2(y)) - y)).toBeLessThanOrEqual(2 ** -48 + 2 ** -52 * Math.abs(y));
     }
+  });
+
+  it('ends as the logarithm does', () => {
+    const inf = Number.POSITIVE_INFINITY;
+    expect([0, inf, -1, Number.NaN].map(log2)).toEqual([-inf, inf, Number.NaN, Number.NaN]);
+    expect([1, 2 ** -1022, 2 ** 1023].map(log2)).toEqual([0, -1022, 1023]);
   });
 
   it('does not trust the guess of the engine', () => {

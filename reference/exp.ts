@@ -64,15 +64,13 @@ const expm1Terms = 16;
  */
 export function tanh(x: number): number {
   const y = -2 * Math.abs(x);
-  let t = -1;
+  let t: number;
   if (y > -0.35) {
     let series = 1;
     for (let k = expm1Terms; k > 1; k--) series = 1 + (y / k) * series;
     t = y * series;
-  } else if (y > -80) {
+  } else {
     t = exp2(y * log2e) - 1;
-  } else if (Number.isNaN(y)) {
-    return y;
   }
   const magnitude = -t / (2 + t);
   return x < 0 || Object.is(x, -0) ? -magnitude : magnitude;

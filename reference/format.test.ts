@@ -63,6 +63,7 @@ describe('binary16', () => {
     expect(f16FromF64(Number.MIN_VALUE)).toBe(0);
     expect(f16FromF64(65519.99)).toBe(0x7bff);
     expect(f16FromF64(-65520)).toBe(0xfc00);
+    expect([65536, -65536, 2 ** 17].map(f16FromF64)).toEqual([0x7c00, 0xfc00, 0x7c00]);
     expect(f16FromF64(Number.NaN)).toBe(0x7fff);
   });
 
@@ -139,6 +140,7 @@ describe('bfloat16', () => {
     expect(bf16FromF64(1 + 2 ** -8)).toBe(0x3f80); // a tie: to even
     expect(bf16FromF64(1 + 3 * 2 ** -8)).toBe(0x3f82);
     expect(bf16FromF64(1 + 2 ** -8 + 2 ** -40)).toBe(0x3f81);
+    expect(bf16FromF64(1 + 1.5 * 2 ** -8)).toBe(0x3f81);
     expect(bf16FromF64(-(1 + 3 * 2 ** -8))).toBe(0xbf82);
     expect(bf16FromF64(2 ** -134)).toBe(0);
     expect(bf16FromF64(1.5 * 2 ** -134)).toBe(1);
@@ -149,6 +151,7 @@ describe('bfloat16', () => {
     const edge = (2 - 2 ** -8) * 2 ** 127;
     expect(bf16FromF64(edge)).toBe(0x7f80);
     expect(bf16FromF64(-edge)).toBe(0xff80);
+    expect([2 ** 128, -(2 ** 128), 2 ** 200].map(bf16FromF64)).toEqual([0x7f80, 0xff80, 0x7f80]);
     expect(bf16FromF64(edge * (1 - 2 ** -50))).toBe(0x7f7f);
     expect(bf16FromF64(Number.NaN)).toBe(0x7fff);
     expect(elementRound('bf16', 3.001)).toBe(3);

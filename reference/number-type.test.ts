@@ -180,7 +180,9 @@ describe('whole numbers', () => {
     const below = 0.5 - 2 ** -54;
     expect([below, -below, 0.75, 3].map((x) => roundHalfEven(x) + 0)).toEqual([0, 0, 1, 3]);
     expect([below, -below, 0.75, 3].map((x) => roundHalfAway(x) + 0)).toEqual([0, 0, 1, 3]);
-    expect(roundHalfEven(2 ** 60)).toBe(2 ** 60);
+    for (const whole of [2 ** 52 + 1, 2 ** 53 - 1, 2 ** 60, Number.POSITIVE_INFINITY]) {
+      expect([roundHalfEven(whole), roundHalfEven(-whole)]).toEqual([whole, -whole]);
+    }
     expect([roundHalfEven(Number.NaN), roundHalfAway(Number.NaN)]).toEqual([
       Number.NaN,
       Number.NaN,
@@ -235,8 +237,21 @@ describe('fmaF32', () => {
     }
   });
 
+  it('sees on which side of a tie the sum is where float64 puts it on the tie or beside it', () => {
+    // (1 + i 2^-23) (1 - i 2^-23) = 1 - i^2 2^-46: less than half an ulp by up to 2 ulp of float64.
+    for (let i = 0; i < 700; i++) {
+      const [a, b] = [1 + i * 2 ** -23, (1 - i * 2 ** -23) * 2 ** -24];
+      for (const c of [1, 1 + 2 ** -23, 1.5, 2 - 2 ** -23]) {
+        for (const [x, y] of [1, -1].flatMap((s) => [1, -1].map((t) => [s * a, t * c]))) {
+          expect(fmaF32(x, b, y)).toBe(roundUnits(units(x * b) + units(y)));
+        }
+      }
+    }
+  });
+
   it('follows IEEE arithmetic on Inf, NaN and zero', () => {
     const inf = Number.POSITIVE_INFINITY;
+    expect([fmaF32(-inf, 1, 1), fmaF32(1, 1, -inf)]).toEqual([-inf, -inf]);
     expect([fmaF32(inf, 1, 1), fmaF32(inf, 0, 1), fmaF32(inf, 1, -inf)]).toEqual([
       inf,
       Number.NaN,

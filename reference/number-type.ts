@@ -66,7 +66,7 @@ function decodeFields(f: Fields, bits: number): number {
 export function roundHalfEven(x: number): number {
   const shift = 2 ** 52;
   if (!(Math.abs(x) < shift)) return x;
-  return x < 0 || Object.is(x, -0) ? x - shift + shift : x + shift - shift;
+  return x < 0 ? x - shift + shift : x + shift - shift;
 }
 
 /** x rounded to a whole number, ties away from zero, as C's roundf and round do. */
@@ -104,13 +104,13 @@ function smallType(f: Fields): NumberType {
   const signed = (x: number, bits: number) => (x < 0 || Object.is(x, -0) ? signBit + bits : bits);
   const saturate = (x: number): number => {
     if (Number.isNaN(x)) return nan;
-    return signed(x, Math.abs(x) >= max ? maxBits : finite(Math.abs(x)));
+    return signed(x, finite(Math.min(Math.abs(x), max)));
   };
   const encode = (x: number): number => {
     if (Number.isNaN(x)) return nan;
     const magnitude = Math.abs(x);
     const isOver = maxIsOdd ? magnitude >= overflow : magnitude > overflow;
-    if (!isOver) return signed(x, magnitude > max ? maxBits : finite(magnitude));
+    if (!isOver) return signed(x, finite(Math.min(magnitude, max)));
     if (f.special === 'nan') return signed(x, nan);
     return signed(x, f.special === 'ieee' ? maxBits + 1 : maxBits);
   };
@@ -213,7 +213,7 @@ export const numberTypes: Readonly<Record<NumberName, NumberType>> = {
 export function fmaF32(a: number, b: number, c: number): number {
   const product = a * b;
   const sum = product + c;
-  if (!Number.isFinite(sum) || sum === 0) return Math.fround(sum);
+  if (!Number.isFinite(sum)) return Math.fround(sum);
   const back = sum - product;
   const error = product - (sum - back) + (c - back);
   return Math.fround(error === 0 ? sum : toOdd(sum, error));

@@ -13,10 +13,10 @@ import {
 import type { Problem } from './problem.js';
 
 const p: Problem = { tokens: [300, 127, 128], queryHeads: 1, kvHeads: 1, headSize: 64 };
-/** A pool of six pages; the first entries of requests 0 and 2 are one page. */
+/** A pool of six pages; requests 0 and 2 begin with the same one, no record lies in the last. */
 const table: PageTable = {
   ...{ pages: 6, stride: 2 },
-  entries: Int32Array.from([4, 0, -1, -1, 4, 99]),
+  entries: Int32Array.from([4, 0, -1, -1, 4, 5]),
 };
 
 describe('pages in a row', () => {

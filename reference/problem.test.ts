@@ -1,6 +1,14 @@
 // Tests of problem.ts and scheme.ts: what is refused, and in which words.
 import { describe, expect, it } from 'vitest';
-import { firstTokens, headRows, type Problem, problemError } from './problem.js';
+import {
+  firstTokens,
+  headRows,
+  type Problem,
+  problemError,
+  queriesPerKvHead,
+  queryRowCount,
+  visibleTokens,
+} from './problem.js';
 import { type Scheme, schemeError } from './scheme.js';
 
 const good: Problem = { tokens: [3, 0, 200], queryHeads: 6, kvHeads: 2, headSize: 128 };
@@ -11,6 +19,7 @@ describe('problemError', () => {
   it('accepts requests without tokens and any integer ratio of heads', () => {
     expect(problemError(good)).toBeNull();
     expect(problemError({ ...good, queryHeads: 64, kvHeads: 1 })).toBeNull();
+    expect(problemError({ ...good, tokens: [2 ** 31 - 1], type: 'bf16' })).toBeNull();
   });
 
   it.each([
@@ -18,6 +27,10 @@ describe('problemError', () => {
     [{ tokens: [1, -1] }, 'problem.tokens[1]: -1 is not an integer from 0 to 2147483647'],
     [{ tokens: [1.5] }, 'problem.tokens[0]: 1.5 is not an integer from 0 to 2147483647'],
     [{ tokens: [Number.NaN] }, 'problem.tokens[0]: NaN is not an integer from 0 to 2147483647'],
+    [{ tokens: [2 ** 31] }, 'problem.tokens[0]: 2147483648 is not an integer from 0 to 2147483647'],
+    [{ tokens: 3 as never }, 'problem.tokens: not an array of lengths'],
+    [{ queryHeads: 0 }, 'problem.queryHeads: 0 is not an integer from 1 to 2147483647'],
+    [{ headSize: 0.5 }, 'problem.headSize: 0.5 is not an integer from 1 to 2147483647'],
     [{ kvHeads: 0 }, 'problem.kvHeads: 0 is not an integer from 1 to 2147483647'],
     [{ kvHeads: 4 }, 'problem.queryHeads: 6 is not a multiple of problem.kvHeads 4'],
     [{ queryTokens: 9 }, 'problem.queryTokens: 9 is not an integer from 1 to 8'],
@@ -82,9 +95,16 @@ describe('index arithmetic', () => {
     expect(firstTokens(good)).toEqual([0, 3, 3, 203]);
   });
 
+  it('counts rows and the tokens that each query token sees', () => {
+    const p = { ...good, tokens: [0, 2, 200], queryTokens: 3 };
+    expect([queryRowCount(good), queryRowCount(p), queriesPerKvHead(good)]).toEqual([18, 54, 3]);
+    expect(visibleTokens(good)).toEqual([3, 0, 200]);
+    expect(visibleTokens(p)).toEqual([0, 0, 0, 0, 1, 2, 198, 199, 200]);
+  });
+
   it('copies one head out of (tokens, kvHeads, headSize)', () => {
     const p = { tokens: [3], queryHeads: 2, kvHeads: 2, headSize: 2 };
-    const x = Uint16Array.from({ length: 12 }, (_, i) => i);
+    const x = Uint16Array.from({ length: 20 }, (_, i) => i);
     expect([...headRows(p, x, 1, 1, 2)]).toEqual([6, 7, 10, 11]);
   });
 });

@@ -95,6 +95,7 @@ describe('quantizeK', () => {
     expect(group([Number.NaN, 0, 15])).toEqual({ codes: [0, 0, 15], scale: bits(1), zero: 0 });
     expect(group([Number.NaN])).toEqual({ codes: [0], scale: 0, zero: bits(inf) });
     expect(group([0, -0])).toEqual({ codes: [0, 0], scale: 0, zero: 0x8000 });
+    expect(group([-15, -0])).toEqual({ codes: [0, 15], scale: bits(1), zero: bits(-15) });
     expect(group([-0, 0])).toEqual({ codes: [0, 0], scale: 0, zero: 0x8000 });
   });
 
@@ -114,9 +115,13 @@ describe('quantizeK', () => {
 describe('the two axes', () => {
   it('K of a matrix is V of its transpose', () => {
     const x = normalF16(draws(5), 128 * 128);
+    x[0] = f16FromF64(100); // the largest of its group is its first
     const transposed = x.map((_, i) => x[(i % 128) * 128 + Math.floor(i / 128)]);
     const k = quantizeK(scheme, x, 128, 128);
     const v = quantizeV(scheme, transposed, 128, 128);
+    for (const { codes, scales, zeros } of [k, v]) {
+      expect([codes.length, scales.length, zeros.length]).toEqual([128 * 128, 512, 512]);
+    }
     for (let t = 0; t < 128; t++) {
       for (let d = 0; d < 128; d++) {
         expect(k.codes[t * 128 + d]).toBe(v.codes[d * 128 + t]);

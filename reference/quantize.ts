@@ -45,16 +45,15 @@ function quantizeGroup(
     const value = values[x[i]];
     if (value > max) max = value;
     // Comparison skips a NaN; the second clause puts -0 below +0, as PTX min.f32 does.
-    if (value < min || (value === 0 && min === 0 && Object.is(value, -0))) min = value;
+    if (value < min || (min === 0 && Object.is(value, -0))) min = value;
   }
   const range = fround(max - min);
   const inverse = range > 0 ? fround(levels / range) : 0;
   for (let i = first; i < end; i += stride) {
     const y = fround(fround(values[x[i]] - min) * inverse);
     // y + 0.5 is exact in float64 wherever it matters, so floor rounds half away from zero for
-    // y >= 0; a NaN fails the comparison and gives code 0.
-    const code = y > 0 ? Math.floor(y + 0.5) : 0;
-    out.codes[i] = Math.min(code, levels);
+    // y >= 0; a NaN is stored as code 0.
+    out.codes[i] = Math.min(Math.floor(y + 0.5), levels);
   }
   out.scales[parameter] = inverse === 0 ? 0 : f16FromF64(fround(1 / inverse));
   out.zeros[parameter] = f16FromF64(min);
