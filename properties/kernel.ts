@@ -56,7 +56,7 @@ export interface Capabilities {
   readonly lse?: boolean;
   /**
    * true: where two codes are equally near, the kernel may store either, within a few roundings of
-   * binary32; likewise two scales, in formats that say what they round.
+   * binary32; likewise two scales, in formats that say what they round, and scales of binary32.
    */
   readonly eitherTie?: boolean;
   /**

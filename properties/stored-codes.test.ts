@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { f16FromF64, f16Values } from '../reference/format.js';
 import { bitdecodingKChannel as spec } from '../reference/formats/bitdecoding-k-channel.js';
 import type { Codes, HeadTensor } from '../reference/formats/format-spec.js';
+import { vllmInt8 } from '../reference/formats/vllm-int8.js';
 import type { Case } from './case.js';
 import type { Ran } from './kernel.js';
 import type { Judgement } from './property.js';
@@ -90,6 +91,46 @@ describe('scales', () => {
 
   it('that are a number away are wrong elsewhere', () => {
     expect(verdict(true, moved(1))).toMatchObject({ signature: 'exact-codes/v-scales' });
+  });
+});
+
+describe('scales that a format keeps in binary32', () => {
+  const int8: HeadTensor = {
+    tensor: 'v',
+    tokens: 1,
+    headSize: 128,
+    bits: 8,
+    group: 'all',
+    input: 'f16',
+  };
+  const row = Uint16Array.from({ length: 128 }, (_, i) => f16FromF64(i - 60));
+  const values = Float64Array.from(row, (word) => f16Values[word]);
+
+  /** The verdict on a kernel whose V has a scale that is `ulps` away from the spec's. */
+  function moved(eitherTie: boolean, ulps: number) {
+    const stored = (change: number) => {
+      const codes = vllmInt8.quantize(int8, values);
+      codes.scales[0] += change;
+      return [vllmInt8.pack(int8, codes)];
+    };
+    const problem = { tokens: [1], queryHeads: 1, kvHeads: 1, headSize: 128 };
+    const scheme = { format: vllmInt8.format, kAxis: 'token', bits: 8, group: 128 };
+    const judgement = {
+      case: { problem, scheme } as unknown as Case,
+      inputs: { q: row, k: row, v: row },
+      kernel: { capabilities: { layout: 'values', eitherTie } },
+    } as unknown as Judgement;
+    const packed = { k: stored(0), v: stored(ulps) };
+    return judgeStored(judgement, { stored: { packed } } as unknown as Ran);
+  }
+
+  it.each([-2, -1, 0, 1, 2])('may be %i ulps away where the kernel says so', (ulps) => {
+    expect(moved(true, ulps).kind).toBe('pass');
+    expect(moved(false, ulps).kind).toBe(ulps === 0 ? 'pass' : 'fail');
+  });
+
+  it.each([-9, 9, 1000])('are wrong %i ulps away', (ulps) => {
+    expect(moved(true, ulps)).toMatchObject({ signature: 'exact-codes/v-scales' });
   });
 });
 

@@ -4,7 +4,8 @@
 // quantised are near the queries.
 //
 // Where a kernel declares `eitherTie`, a code may be that of a value a few ulps away (a reciprocal
-// in place of a division, the other way at a half).
+// in place of a division, the other way at a half). A scale may then be the other of two that are
+// equally near, or, in formats that keep it in binary32, a few ulps away.
 
 import { u16 } from '../reference/arithmetic.js';
 import { f64Array, f64FromF16 } from '../reference/format.js';
@@ -45,8 +46,18 @@ function near(a: number, b: number): boolean {
   return Math.abs(a - b) <= NUDGE * Math.abs(b);
 }
 
-/** A scale that is the other of the two numbers around what is rounded to it. */
-function isOtherTie(spec: FormatSpec, unrounded: number, found: number, required: number): boolean {
+/**
+ * A scale that approximate divisions may give: the other of the two numbers around what is rounded
+ * to it, as far as the format says what that is. In binary32 nothing is rounded but the steps.
+ */
+function isOtherTie(
+  spec: FormatSpec,
+  unrounded: number | undefined,
+  found: number,
+  required: number,
+): boolean {
+  if (spec.scaleType === 'f32') return near(found, required);
+  if (unrounded === undefined) return false;
   const { round } = numberTypes[spec.scaleType];
   const moved = [1 - NUDGE, 1 + NUDGE].map((factor) => round(unrounded * factor));
   return found !== required && moved.includes(found);
@@ -101,11 +112,12 @@ function compareCodes(
     const type = kind === 'scales' ? spec.scaleType : spec.zeroType;
     if (type === null) continue;
     const { decode } = numberTypes[type];
-    const rounded = eitherTie && kind === 'scales' ? spec.unrounded(t, x)?.scales : undefined;
+    const mayDiffer = eitherTie && kind === 'scales';
+    const rounded = mayDiffer ? spec.unrounded(t, x)?.scales : undefined;
     const at = required[kind].findIndex((bits, i) => {
       const [r, f] = [decode(bits), decode(found[kind][i])];
       if (sameNumber(r, f)) return false;
-      return rounded === undefined || !isOtherTie(spec, rounded[i], f, r);
+      return !(mayDiffer && isOtherTie(spec, rounded?.[i], f, r));
     });
     if (at === -1) continue;
     const [f, r] = [found[kind][at], required[kind][at]].map((bits) => decode(bits));

@@ -216,6 +216,7 @@ describe.skipIf(!hasNumpy)('adapters of paged kernels', () => {
     ['pages-in-order', 'vllm_triton.py auto 3d fp16 64', 'attention'],
     ['whole-pages', 'vllm_triton.py int8 2d fp16 64', 'attention'],
     ['codes-cut', 'vllm_triton.py int8 2d fp16 64', 'cache'],
+    ['coarse-scales', 'vllm_triton.py int8 2d fp16 64', 'cache'],
   ])('a package with the fault %s: %s breaks "%s"', async (fault, adapter, law) => {
     expect(failedLaws(await lawsOf(overStandIn(adapter, fault)))).toContain(law);
   });

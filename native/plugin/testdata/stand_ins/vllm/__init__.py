@@ -36,6 +36,10 @@ def triton_reshape_and_cache_flash_per_token_head_quant(
             # The GPU's max and min: a NaN loses.
             top = numpy.fmax.reduce(numpy.abs(x), axis=2)
             scale = numpy.fmax(top / numpy.float32(127), numpy.float32(1e-6))
+            # Triton's division of a float32 is approximate: 2 ulps, here one.
+            scale[1::2] = numpy.nextafter(scale[1::2], numpy.float32(numpy.inf))
+            if FAULT == "coarse-scales":
+                scale *= numpy.float32(1 + 2 ** -12)
             steps = x * (one / scale)[..., None]
             whole = numpy.trunc(steps) if FAULT == "codes-cut" else numpy.rint(steps)
             codes = numpy.fmin(numpy.fmax(whole, -128), 127).astype(numpy.int8)
