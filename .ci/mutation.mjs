@@ -33,7 +33,7 @@ const anyFormat = [
 
 /** Files below reference/, without .ts, to tests, without .test.ts; else: the test of its name. */
 const judges = {
-  arithmetic: [...bound, 'bound-l2'],
+  arithmetic: ['arithmetic', ...bound, 'bound-l2'],
   attention,
   'attention-options': attention,
   'attention-rows': attention,
@@ -49,8 +49,8 @@ const judges = {
   'ex2-approx': ['ex2-approx', 'bound-l2'],
   exp: ['exp', 'bignumber/twin'],
   format: ['format', 'number-type', 'quantize'],
-  guards: bound,
-  'key-groups': bound,
+  guards: ['guards', ...bound],
+  'key-groups': ['key-groups', ...bound],
   mma: ['mma.vectors', 'mma'],
   'number-type': ['number-type', 'formats/fp8.vectors', 'bignumber/twin'],
   pack: ['pack', 'cache', 'formats/record128'],
@@ -58,7 +58,7 @@ const judges = {
   quantize: ['quantize', 'cache', 'bignumber/twin'],
   'row-weights': bound,
   scheme: ['problem', 'quantize', 'pack', 'cache'],
-  'score-bound': bound,
+  'score-bound': ['score-bound', ...bound],
   'score-pass': bound,
   'shadow-rows': bound,
   'value-pass': bound,

@@ -121,7 +121,6 @@ export function dequantizedGroup(
   const [unit, smallest] = [roundingUnit(type), normalMin(type)];
   let sum = 0;
   for (let i = 0; i < q.length; i++) {
-    if (q[i] === 0) continue;
     const key = Math.max(Math.abs(zeros[i]), Math.abs(zeros[i] + codeMax * scales[i]));
     // One rounding of the key, or two of a kernel that multiplies and adds.
     const subnormal = 2 * unit * smallest;
