@@ -22,7 +22,8 @@ import { parseArgs } from 'node:util';
 const attention = ['attention', 'attention-with', 'bignumber/twin'];
 const blocks = ['block-math', 'attention'];
 const bound = ['infinite-alternatives', 'plain-bound', 'bound'];
-const scheduled = ['scheduled/fused-codes', 'scheduled/fused-sums', 'bound-l2'];
+const scheduled = ['fused-codes', 'fused-sums', 'warp-sums'].map((name) => `scheduled/${name}`);
+const range = ['scheduled/warp-sums', 'bound-l2'];
 const laws = ['formats/format-laws', 'bignumber/twin'];
 const perToken = ['formats/per-token-formats', 'formats/fp8.vectors', ...laws];
 const bitdecoding = ['formats/bitdecoding', 'formats/bitdecoding.vectors', ...laws];
@@ -84,17 +85,17 @@ const judges = {
   'formats/rounding': anyFormat,
   'formats/turbomind': perToken,
   'formats/vllm-int8': perToken,
-  'scheduled/code-chain': scheduled,
-  'scheduled/code-sums': scheduled,
-  'scheduled/fused-codes': scheduled,
-  'scheduled/interval': ['bound-l2'],
-  'scheduled/known-sums': ['bound-l2'],
-  'scheduled/merge': ['bound-l2'],
-  'scheduled/row-chain': scheduled,
-  'scheduled/scaled-query': ['bound-l2'],
-  'scheduled/schedule': ['scheduled/schedule', ...scheduled],
-  'scheduled/scores': ['bound-l2'],
-  'scheduled/warp-sums': ['bound-l2'],
+  'scheduled/code-chain': [...scheduled, 'bound-l2'],
+  'scheduled/code-sums': [...scheduled, 'bound-l2'],
+  'scheduled/fused-codes': [...scheduled, 'bound-l2'],
+  'scheduled/interval': range,
+  'scheduled/known-sums': range,
+  'scheduled/merge': range,
+  'scheduled/row-chain': [...scheduled, 'bound-l2'],
+  'scheduled/scaled-query': range,
+  'scheduled/schedule': [...scheduled, 'bound-l2'],
+  'scheduled/scores': range,
+  'scheduled/warp-sums': range,
 };
 
 /** Paths of the tests that judge a file of reference/. */

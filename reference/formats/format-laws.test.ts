@@ -76,9 +76,13 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
   it('states every part of its definition', () => {
     expect(formatNamed(f.format)).toBe(f);
     const texts = [f.source, f.verified, f.rounding, f.zero, f.dequantized, f.residual, f.map];
-    for (const text of [...texts, ...f.steps, f.axis.k, f.axis.v]) expect(text).not.toBe('');
+    for (const text of [...texts, ...f.steps, f.axis.k, f.axis.v, f.given ?? 'none']) {
+      expect(text).not.toBe('');
+    }
+    expect(f.steps.length).toBeGreaterThan(0);
     for (const table of [f.types, f.degenerate, f.nonFinite]) {
       expect(Object.keys(table).length).toBeGreaterThan(0);
+      for (const [name, text] of Object.entries(table)) expect(text, name).not.toBe('');
     }
     expect(f.zeroType === null).toBe(f.zeroPlace === undefined);
   });
