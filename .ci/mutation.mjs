@@ -19,12 +19,12 @@ import {
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-const attention = ['attention', 'attention-with', 'bignumber/twin'];
+const attention = ['attention', 'attention-with'];
 const blocks = ['block-math', 'attention'];
-const bound = ['infinite-alternatives', 'plain-bound', 'bound'];
+const bound = ['plain-bound', 'infinite-alternatives', 'bound'];
 const scheduled = ['fused-codes', 'fused-sums', 'warp-sums'].map((name) => `scheduled/${name}`);
 const range = ['scheduled/warp-sums', 'bound-l2'];
-const laws = ['formats/format-laws', 'bignumber/twin'];
+const laws = ['formats/format-laws'];
 const perToken = ['formats/per-token-formats', 'formats/fp8.vectors', ...laws];
 const bitdecoding = ['formats/bitdecoding', 'formats/bitdecoding.vectors', ...laws];
 const anyFormat = [

@@ -11,11 +11,27 @@ class AsNamed extends BaseSequencer {
   }
 }
 
+/**
+ * Stryker's runner (9.6) looks at tests alone, so a mutant by which a file or the body of a
+ * describe() throws, before there is a test, would survive. Such a file gets a test that failed.
+ */
+const failedToLoad = {
+  onTestRunEnd(modules) {
+    for (const { task } of modules) {
+      if (task.result?.state !== 'fail' || task.tasks.length > 0) continue;
+      const { errors } = task.result;
+      const result = { state: 'fail', errors, duration: 0 };
+      task.tasks.push({ type: 'test', name: 'loads', mode: 'run', file: task, meta: {}, result });
+    }
+  },
+};
+
 export default {
   test: {
     include: tests,
     pool: 'forks',
     testTimeout: 120_000,
     sequence: { sequencer: AsNamed },
+    reporters: [failedToLoad],
   },
 };

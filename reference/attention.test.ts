@@ -45,11 +45,14 @@ function textbook(head: HeadCache, q: Uint16Array, sigma: number) {
 
 describe('attend', () => {
   const p: Problem = { tokens: [130, 1, 0, 517, 3], queryHeads: 6, kvHeads: 2, headSize: 128 };
-  const { q, k, v } = inputs(p, 1);
-  const heads = caches(p, k, v);
-  const { output, lse } = attend(p, scale, q, heads);
+  const attended = () => {
+    const { q, k, v } = inputs(p, 1);
+    const heads = caches(p, k, v);
+    return { q, heads, ...attend(p, scale, q, heads) };
+  };
 
   it('equals the definition for ragged requests and three queries to a KV head', () => {
+    const { q, heads, output, lse } = attended();
     for (const r of [0, 1, 3, 4]) {
       for (let h = 0; h < 6; h++) {
         const row = r * 6 + h;
@@ -67,11 +70,13 @@ describe('attend', () => {
   });
 
   it('gives 0 and -Inf to a request without tokens', () => {
+    const { output, lse } = attended();
     expect(output.subarray(2 * 6 * 128, 3 * 6 * 128).every((x) => Object.is(x, 0))).toBe(true);
     expect([...lse.subarray(12, 18)]).toEqual(Array(6).fill(Number.NEGATIVE_INFINITY));
   });
 
   it('returns the value itself for one token', () => {
+    const { heads, output } = attended();
     const expected = valueRows(heads[3], 0, 1); // request 1, KV head 1, so query heads 3 to 5
     const found = output.subarray((6 + 3) * 128, (6 + 4) * 128);
     expect([...found]).toEqual([...expected]);

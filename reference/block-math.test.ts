@@ -1,5 +1,5 @@
-// Tests of block-simd.ts against block-math.ts: the same bits for every shape, and numbers
-// that no product may hide.
+// Tests of block-simd.ts and block-elements.ts against block-math.ts: the same bits for every
+// shape, and numbers that no product may hide.
 import { describe, expect, it } from 'vitest';
 import { type BlockMath, plainBlock } from './block-math.js';
 import { openBlockMath } from './block-simd.js';
@@ -91,4 +91,67 @@ describe('products in vectors', () => {
         .every((x) => x === 0),
     ).toBe(true);
   });
+});
+
+/** Every function without a sum over a row, of one shape; every run draws the same numbers. */
+function elements(p: BlockMath, count: number, size: number, special: number) {
+  const draw = draws(count * 10 + size);
+  const [rows, centre] = [fill(p.array(count * size), draw), fill(p.array(size), draw)];
+  const [scales, zeros] = [fill(p.array(size), draw), fill(p.array(size), draw)];
+  const [ofGroups, zerosOfGroups] = [fill(p.array(count), draw), fill(p.array(count), draw)];
+  const codes = p.codes(count * size);
+  for (let i = 0; i < codes.length; i++) codes[i] = draw.below(256);
+  rows[(count - 1) * size + size - 1] = special;
+  const [sums, largest] = [p.array(size).fill(7), p.array(size).fill(7)];
+  const [byChannel, byGroup, apart] = [0, 0, 0].map(() => p.array(count * size));
+  p.scaleByChannel(codes, scales, zeros, byChannel, count);
+  p.scaleByGroup(codes, ofGroups, zerosOfGroups, byGroup, count, size);
+  p.columnSums(rows, count, sums, largest);
+  p.deviations(rows, count, centre, apart);
+  return [byChannel, byGroup, sums, largest, apart].map((x) => Array.from(x));
+}
+
+describe('elements in vectors', () => {
+  it.each([8, 64, 136, 3, 20])('have the bits of the plain ones: %i channels', (size) => {
+    for (const count of [1, 2, 5, 31]) {
+      for (const special of [1, -3e300, Number.NaN, Number.POSITIVE_INFINITY]) {
+        const room = 8 * (6 * count * size + 5 * size + 2 * count) + count * size + 64;
+        const found = elements(openBlockMath(room), count, size, special);
+        expect(found, `${count} ${special}`).toEqual(elements(plainBlock, count, size, special));
+      }
+    }
+  });
+
+  it.each([['plain', () => plainBlock] as const, ['in vectors', openBlockMath] as const])(
+    'are codes times scales, sums, magnitudes and distances: %s',
+    (_, open) => {
+      const p = open(4096);
+      const floats = (...x: number[]) => {
+        const all = p.array(16);
+        all.set(x);
+        return all.subarray(0, x.length);
+      };
+      const codes = p.codes(16);
+      codes.set([1, 2, 3, 4, 5, 6, 7, 255, 8, 9, 10, 11, 12, 13, 14, 15]);
+      const out = p.array(16);
+      const scales = floats(1, 2, 3, 4, 5, 6, 7, 8);
+      p.scaleByChannel(codes, scales, floats(0, 1, 0, 1, 0, 1, 0, 1), out, 2);
+      expect([...out]).toEqual([
+        ...[1, 5, 9, 17, 25, 37, 49, 2041],
+        ...[8, 19, 30, 45, 60, 79, 98, 121],
+      ]);
+      p.scaleByGroup(codes, floats(2, -1), floats(1, 0.5), out, 2, 8);
+      expect([...out]).toEqual([
+        ...[3, 5, 7, 9, 11, 13, 15, 511],
+        ...[-7.5, -8.5, -9.5, -10.5, -11.5, -12.5, -13.5, -14.5],
+      ]);
+      const rows = floats(1, -2, 3, 0, 5, 6, 7, 8, -4, 1, 0, 0, 1, 1, 1, -9);
+      const [sums, largest] = [floats(...Array(8).fill(5)), floats(...Array(8).fill(99))];
+      p.columnSums(rows, 2, sums, largest);
+      expect([...sums]).toEqual([-3, -1, 3, 0, 6, 7, 8, -1]);
+      expect([...largest]).toEqual([4, 2, 3, 0, 5, 6, 7, 9]);
+      p.deviations(rows, 2, floats(1, 1, 1, 1, 1, 1, 1, 1), out);
+      expect([...out]).toEqual([0, 3, 2, 1, 4, 5, 6, 7, 5, 0, 1, 1, 0, 0, 0, 10]);
+    },
+  );
 });

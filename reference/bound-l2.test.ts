@@ -197,10 +197,10 @@ describe('exponentials of a unit that is known bit for bit leave nothing open', 
 
 describe('a kernel of another arithmetic or schedule leaves the range', () => {
   const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 32 };
-  const a = attack('ordinary', scheme, 900, draws(3));
   const right = { model: dotModel('sm_90'), ex2: faultyEx2(draws(1), 0), warps: 2, splits: 1 };
-  const range = rangeOf(a, declared('sm_90', 2), 1);
   const unrounded = (schedule: Schedule) => {
+    const a = attack('ordinary', scheme, 900, draws(3));
+    const range = rangeOf(a, declared('sm_90', 2), 1);
     const row = simulate(a, schedule);
     return channels.filter((d, i) => {
       return !(row.output[i] >= (range?.low[d] ?? 0) && row.output[i] <= (range?.high[d] ?? 0));

@@ -167,26 +167,9 @@ function boundRow(p: Precision, scale: number, operands: Operands): Row {
     radius[d] = drift + (products + sum) / (1 - summed) + ownError + flushed * (1 + valueMax);
   }
   const lseBound = w.total / keep + summed / (1 - summed) + 8 * u * (1 + Math.abs(w.lse)) + flushed;
-  const valid = w.total < guardLimit && summed < guardLimit && radius.every(Number.isFinite);
-  return { output, radius, lse: w.lse, lseBound, valid: valid && Number.isFinite(lseBound) };
-}
-
-/** Attention in the given order of operations where no bound holds: its classes count. */
-function plainRow(scale: number, q: Float64Array, k: Float64Array, v: Float64Array): Row {
-  const size = q.length;
-  const tokens = k.length / size;
-  const scores = new Float64Array(tokens);
-  for (let j = 0; j < tokens; j++) {
-    let sum = 0;
-    for (let i = 0; i < size; i++) sum += q[i] * k[j * size + i];
-    scores[j] = scale * sum;
-  }
-  const w = weightsOf(scores, new Float64Array(tokens), 0);
-  const output = new Float64Array(size);
-  for (let j = 0; j < tokens; j++) {
-    for (let d = 0; d < size; d++) output[d] += w.share[j] * v[j * size + d];
-  }
-  return { output, radius: output.map(() => Number.NaN), lse: w.lse, lseBound: 0, valid: false };
+  // Then scores, and with them everything, are finite: operands are.
+  const valid = w.total < guardLimit && summed < guardLimit;
+  return { output, radius, lse: w.lse, lseBound, valid };
 }
 
 function fits(p: Precision, ...operands: Float64Array[]): boolean {
@@ -230,18 +213,15 @@ export function boundDense(
       }
       const from = row * headSize;
       const own = q.subarray(from, from + headSize);
-      const bounded =
-        finite && fits(precision, own)
-          ? boundRow(precision, scale, { q: own, k, v, ...errors })
-          : null;
-      const found = bounded?.valid ? bounded : plainRow(scale, own, k, v);
+      const found = boundRow(precision, scale, { q: own, k, v, ...errors });
+      const valid = finite && fits(precision, own) && found.valid;
       result.output.set(found.output, from);
       result.lse[row] = found.lse;
       result.valueMax[row] = valueMax;
-      result.guarded[row] = found.valid ? 0 : 1;
-      result.lseBound[row] = found.valid ? found.lseBound : Number.NaN;
+      result.guarded[row] = valid ? 0 : 1;
+      result.lseBound[row] = valid ? found.lseBound : Number.NaN;
       for (let d = 0; d < headSize; d++) {
-        const radius = found.valid ? found.radius[d] : Number.NaN;
+        const radius = valid ? found.radius[d] : Number.NaN;
         result.outputRadius[from + d] = radius;
         const stored = Math.max(Math.abs(found.output[d]) + radius, normalMin(type));
         result.outputBound[from + d] = radius + roundingUnit(type) * stored;
