@@ -141,6 +141,12 @@ function checkSymbols(/** @type {string} */ binary) {
   }
 }
 
+/** What can be opened is what a campaign without a named kernel begins with. */
+function checkKernels() {
+  const listed = run(join(stage, 'kvproof'), 'kernels');
+  if (!listed.includes('sim:sm_90')) fail(`kvproof kernels lists no emulator:\n${listed}`);
+}
+
 /** Every adapter that `init` can write, written by the bundle itself. */
 function checkInit() {
   const written = join(out, 'init');
@@ -173,6 +179,7 @@ stageApp();
 stageNative().forEach(checkSymbols);
 writeFileSync(join(stage, 'kvproof'), launcher);
 chmodSync(join(stage, 'kvproof'), 0o755);
+checkKernels();
 checkInit();
 const archive = join(out, `${name}.tar.xz`);
 rmSync(archive, { force: true });

@@ -93,7 +93,8 @@ async function namesOf(kernels: readonly string[], options: GroupOptions): Promi
     return { kind: 'names', kernels: asked.map((name) => ({ name, uris: [name] })) };
   }
   const listed = await WorkerProcess.list(options.workdir);
-  const devices = listed.filter(({ uri }) => uri.startsWith('cuda:'));
+  if (listed.kind === 'error') return listed;
+  const devices = listed.kernels.filter(({ uri }) => uri.startsWith('cuda:'));
   const gpus = devices.filter(({ available }) => available).map(({ uri }) => uri);
   if (asked.length === 0) {
     const name = gpus.length > 0 ? ALL_GPUS : 'sim:sm_90';

@@ -12,6 +12,11 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 /** Name of the environment variable that marks a worker and all that it starts. */
 export const COOKIE = 'KVPROOF_WORKER';
+/**
+ * Names the process that started a worker. The worker cannot ask for it: whoever started it may be
+ * gone before it runs its first line, and then its parent is another one.
+ */
+export const SUPERVISOR = 'KVPROOF_SUPERVISOR';
 
 /** More rounds than any tree needs that cannot grow any more. */
 const ROUNDS_MAX = 20;

@@ -19,6 +19,7 @@ import type { KernelListing, OpenResult } from '../kernels/open.js';
 import { DeviceProbe } from './device-probe.js';
 import { judgeCase } from './judge.js';
 import { nativeAgreement } from './native-agreement.js';
+import { SUPERVISOR } from './process-tree.js';
 import type { FromWorker, ToWorker } from './protocol.js';
 import { sweepCases, sweepReference } from './sweep.js';
 
@@ -121,12 +122,13 @@ function send(message: FromWorker): void {
 
 export function endWithParent(): void {
   const watch = `
-    const parent = process.ppid;
+    const parent = require('node:worker_threads').workerData;
     const end = (pid) => { try { process.kill(pid, 'SIGKILL'); } catch {} };
     setInterval(() => {
       if (process.ppid === parent) return;
       end(-process.pid);
       end(process.pid);
     }, 1000);`;
-  new Worker(watch, { eval: true }).unref();
+  const parent = Number(process.env[SUPERVISOR] ?? process.ppid);
+  new Worker(watch, { eval: true, workerData: parent }).unref();
 }

@@ -15,8 +15,16 @@ import { type Case, canonicalJson } from '../../properties/case.js';
 import type { Capabilities, Device } from '../../properties/kernel.js';
 import type { OutputError } from '../../properties/output-error.js';
 import type { KernelListing } from '../kernels/open.js';
+import { caseDeadlineMs } from './case-deadline.js';
 import { Mailbox } from './mailbox.js';
-import { COOKIE, killTree, offerToOomKiller, usageOf, waitedForProcessor } from './process-tree.js';
+import {
+  COOKIE,
+  killTree,
+  offerToOomKiller,
+  SUPERVISOR,
+  usageOf,
+  waitedForProcessor,
+} from './process-tree.js';
 import type { DeviceError, FromWorker, NamedVerdict, ToWorker } from './protocol.js';
 import type { SweepResult } from './sweep.js';
 import type { Workdir } from './workdir.js';
@@ -72,6 +80,10 @@ export type OpenWorkerResult =
   /** cause: how the process ended, if it did. */
   | { kind: 'error'; exitCode: 2 | 3; message: string; cause?: string };
 
+export type Listed =
+  | { kind: 'listed'; kernels: KernelListing[] }
+  | { kind: 'error'; exitCode: 3; message: string };
+
 export type CaseAnswer =
   | { kind: 'judged'; verdicts: NamedVerdict[]; deviceError: DeviceError | null }
   | { kind: 'broken'; message: string; stack: string }
@@ -87,6 +99,13 @@ type Reply =
 type StartOptions = Pick<WorkerOptions, 'workdir' | 'slot' | 'workerPath' | 'limits'>;
 
 let started = 0;
+
+/** Why there is no answer to what a process is asked first. */
+function endOf(reply: Reply): string {
+  if (reply.kind !== 'closed') return `nothing came back within ${OPEN_DEADLINE_MS / 1000} s`;
+  const { cause, detail } = reply;
+  return `the process ended with ${cause}${detail === '' ? '' : ` (${detail})`}`;
+}
 
 export class WorkerProcess {
   private stderr = '';
@@ -135,23 +154,21 @@ export class WorkerProcess {
     if (reply.kind === 'message' && reply.message.kind === 'not-opened') {
       return { kind: 'error', exitCode: reply.message.exitCode, message: reply.message.message };
     }
-    const how =
-      reply.kind === 'closed'
-        ? `the process ended with ${reply.cause}${reply.detail === '' ? '' : ` (${reply.detail})`}`
-        : `nothing came back within ${OPEN_DEADLINE_MS / 1000} s`;
-    const why = `${options.uri}: cannot be opened, ${how}`;
+    const why = `${options.uri}: cannot be opened, ${endOf(reply)}`;
     const ended = reply.kind === 'closed' ? { cause: reply.cause } : {};
     return { kind: 'error', exitCode: 3, message: why, ...ended };
   }
 
   /** What can be opened, asked of a process of its own: looking may load the addon. */
-  static async list(workdir: Workdir): Promise<KernelListing[]> {
+  static async list(workdir: Workdir): Promise<Listed> {
     const worker = WorkerProcess.start({ workdir, slot: 0 });
     const reply = await worker.ask({ kind: 'list' }, OPEN_DEADLINE_MS);
     await worker.kill();
-    return reply.kind === 'message' && reply.message.kind === 'listing'
-      ? reply.message.kernels
-      : [];
+    if (reply.kind === 'message' && reply.message.kind === 'listing') {
+      return { kind: 'listed', kernels: reply.message.kernels };
+    }
+    const message = `what can be opened here is not known, ${endOf(reply)}; see kvproof doctor`;
+    return { kind: 'error', exitCode: 3, message };
   }
 
   private static start(options: StartOptions): WorkerProcess {
@@ -161,7 +178,7 @@ export class WorkerProcess {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // A group of its own: what a kernel starts (exec:) is ended with it.
       detached: true,
-      env: { ...process.env, [COOKIE]: cookie },
+      env: { ...process.env, [COOKIE]: cookie, [SUPERVISOR]: String(process.pid) },
     });
     return new WorkerProcess(child, cookie, options);
   }
@@ -177,8 +194,9 @@ export class WorkerProcess {
     deadlineMs: number,
   ): Promise<CaseAnswer> {
     const request = { kind: 'judge', id: this.nextId++, case: c, properties } as const;
-    const reply = await this.run(canonicalJson(c), request, deadlineMs);
-    if (reply.kind === 'silent') return { kind: 'timeout', ms: deadlineMs };
+    const ms = caseDeadlineMs(c, deadlineMs);
+    const reply = await this.run(canonicalJson(c), request, ms);
+    if (reply.kind === 'silent') return { kind: 'timeout', ms };
     if (reply.kind === 'closed') {
       return { kind: 'crash', cause: reply.cause, detail: reply.detail };
     }

@@ -9,7 +9,11 @@ export const conformVerb: DefineVerb = (program, { settle }) => {
     .option('--json <file>', 'write the result as kvproof.conform/1')
     .option('--checked', 'emulated kernels: check every load and store', false)
     .option('--workdir <dir>', 'holds the case that runs', '.kvproof')
-    .option('--deadline <time>', 'for one case; a kernel that takes longer is killed', '30s')
+    .option(
+      '--deadline <time>',
+      'for one case, a long one up to nine times; a kernel that takes longer is killed',
+      '30s',
+    )
     .action(async (uri, flags) => {
       const { conform } = await import('./conform.js');
       settle(await conform(uri, flags));

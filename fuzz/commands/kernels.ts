@@ -12,12 +12,12 @@ export async function kernels(flags: { json: boolean }): Promise<number> {
   const startedAt = Date.now();
   const workdir = workdirFrom('.kvproof');
   const listings = await WorkerProcess.list(workdir);
-  if (listings.length === 0) {
-    tell('kvproof kernels: the worker process listed nothing, see kvproof doctor');
-    return 3;
+  if (listings.kind === 'error') {
+    tell(`kvproof kernels: ${listings.message}`);
+    return listings.exitCode;
   }
   const listed: ListedKernel[] = [];
-  for (const listing of listings) {
+  for (const listing of listings.kernels) {
     const opens = listing.available && !listing.uri.startsWith('mutant:');
     if (!opens) {
       listed.push({ ...listing, hello: null });

@@ -14,7 +14,11 @@ export const scoreVerb: DefineVerb = (program, { settle }) => {
     .option('--time <time>', 'for the cases of one mutant', '60s')
     .option('--shrink-time <time>', 'for one kill', '30s')
     .option('--build-time <time>', 'for one build of a mutant', '240s')
-    .option('--deadline <time>', 'for one case; a kernel that takes longer is killed', '60s')
+    .option(
+      '--deadline <time>',
+      'for one case, a long one up to nine times; a kernel that takes longer is killed',
+      '60s',
+    )
     .option('--checked <policy>', 'also on the checked build: auto, always (only), never', 'auto')
     .option('--seed <seed>', 'a number or a git hash (default: the current commit)')
     .option('--workers <n>', 'mutants at a time (default: one for each core)')

@@ -27,5 +27,9 @@ export function withRunOptions(command: Command): Command {
     .option('--twin <uri>', 'another kernel that has to give the same bits')
     .option('--property <name>', 'only this property; may be repeated', collected, [])
     .option('--workdir <dir>', 'holds the case that each worker runs', '.kvproof')
-    .option('--deadline <time>', 'for one case; a kernel that takes longer is killed', '60s');
+    .option(
+      '--deadline <time>',
+      'for one case, a long one up to nine times; a kernel that takes longer is killed',
+      '60s',
+    );
 }

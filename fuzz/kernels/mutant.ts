@@ -7,7 +7,7 @@
 // error. A file may be anybody's, hence every field is checked and the edits stay below native/.
 // Nothing is compiled here.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { packageRoot } from '../campaign/package-root.js';
 import { ARCHITECTURES, type SimulatedArchitecture } from './uri.js';
@@ -43,8 +43,9 @@ export function mutantFolder(): string {
   return join(packageRoot(), 'native', 'mutants');
 }
 
-/** Every mutant of the project, by id. */
+/** Every mutant of the project, by id; none where its sources are not. */
 export function listMutants(folder = mutantFolder()): ({ id: string } & MutantResult)[] {
+  if (!existsSync(folder)) return []; // a bundle has none
   return readdirSync(folder)
     .filter((name) => name.endsWith('.json'))
     .sort()

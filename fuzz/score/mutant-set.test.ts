@@ -31,6 +31,8 @@ describe('expand', () => {
     ['*.json', ['one.json', 'two.json']],
     ['t?o.json', ['two.json']],
     ['{one,two}.json', ['one.json', 'two.json']],
+    ['[n-p]*.json', ['one.json']],
+    ['[!n-p]*.json', ['two.json']],
     ['*/*.json', ['deep/three.json']],
     ['**/*.json', ['deep/er/four.json', 'deep/three.json', 'one.json', 'two.json']],
     ['deep/**/f*.json', ['deep/er/four.json']],

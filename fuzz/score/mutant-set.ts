@@ -49,7 +49,7 @@ export function expand(pattern: string): string[] {
   if (found?.isDirectory() === true) return jsonFiles(resolve(pattern), false);
   const absolute = resolve(pattern);
   const parts = absolute.split(sep);
-  const wild = parts.findIndex((part) => /[*?{]/.test(part));
+  const wild = parts.findIndex((part) => /[*?{[]/.test(part));
   if (wild === -1) return [];
   const root = parts.slice(0, wild).join(sep) || sep;
   if (statSync(root, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
@@ -66,10 +66,10 @@ function jsonFiles(folder: string, recursive: boolean): string[] {
     .map((entry) => join(entry.parentPath ?? dirname(folder), entry.name));
 }
 
-/** The regular expression of a glob: ** any depth, * and ? within a name, {a,b} either. */
+/** The expression of a glob: ** any depth, * and ? within a name, {a,b} either, [a-c] one of. */
 function globSource(glob: string): string {
   let depth = 0;
-  return glob.replace(/\*\*\/|\*\*|[*?{},]|[\\^$.|+()[\]]/g, (token) => {
+  return glob.replace(/\*\*\/|\*\*|\[!?[^\]/]+\]|[*?{},]|[\\^$.|+()[\]]/g, (token) => {
     switch (token) {
       case '**/':
         return '(?:[^/]+/)*';
@@ -88,7 +88,8 @@ function globSource(glob: string): string {
       case ',':
         return depth > 0 ? '|' : ',';
       default:
-        return `\\${token}`;
+        if (token.length === 1) return `\\${token}`;
+        return token.replace(/\\/g, '\\\\').replace(/^\[!/, '[^');
     }
   });
 }
