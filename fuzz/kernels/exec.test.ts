@@ -32,7 +32,7 @@ describe('openExec refuses', () => {
     // What it wrote may be there before the first question or only behind it.
     ['echo this is no kernel', /a message starts with|before it was asked/],
     ['echo >&2 its last words; exit 3', 'its last words'],
-    ['yes KVP1', 'bytes'],
+    ['yes KVP1', /bytes|before it was asked/],
     ['cat', 'hello.name'],
   ])('%j', (command, why) => {
     const message = refusal(command);
@@ -137,6 +137,57 @@ describe.skipIf(!hasNumpy)('a kernel in a process', () => {
       expect(death.how).toBe(how);
       expect(death.detail).toMatch(detail);
     }
+  });
+});
+
+describe('a case in bf16', () => {
+  /** A process that answers 1 + 2^-8 + 2^-9 everywhere, as f32 or as the words of one of 16 bits. */
+  const script = (type: string) => `
+import json, struct, sys
+data, out = sys.stdin.buffer, sys.stdout.buffer
+while True:
+    head = data.read(16)
+    if len(head) < 16: break
+    _, h, n = struct.unpack("<4sIQ", head)
+    question = json.loads(data.read(h)); data.read(n)
+    if question["op"] == "hello":
+        formats = [{"format": "fp16", "kAxis": ["channel"], "bits": [16], "groups": [128],
+                    "headSizes": [64], "types": ["bf16"]}]
+        answer, body = {"version": 1, "name": "bf16", "capabilities": {"formats": formats, "lse": False,
+            "layout": "values", "tokensMax": 9, "headsPerKvMax": 1, "arithmetic": None, "tiles": [8],
+            "deterministic": True}}, b""
+    else:
+        assert [x["type"] for x in question["tensors"]] == ["bf16"] * 3
+        one = struct.pack("<f", 1 + 2 ** -8 + 2 ** -9) if "${type}" == "f32" else b"\\x80\\x3f"
+        answer, body = {"ok": True, "tensors": [
+            {"name": "output", "type": "${type}", "shape": [1, 1, 64]}]}, one * 64
+    text = json.dumps(dict({"tensors": []}, **answer, id=question["id"])).encode()
+    out.write(struct.pack("<4sIQ", b"KVP1", len(text), len(body)) + text + body); out.flush()
+`;
+  const words = new Uint16Array(64).fill(0x3f80);
+  const run = (type: string) => {
+    const opened = openExec('exec:bf16', `python3 -c '${script(type)}'`);
+    if (opened.kind === 'error') throw new Error(opened.message);
+    const c = {
+      problem: { tokens: [1], queryHeads: 1, kvHeads: 1, headSize: 64, type: 'bf16' },
+      scheme: { format: 'fp16', kAxis: 'channel', bits: 16, group: 128 },
+      options: { softmaxScale: 1, splits: 0 },
+    } as unknown as Case;
+    try {
+      const ran = opened.kernel.run(c, { q: words, k: words, v: words }, { poison: 0 });
+      return ran.kind === 'ran' ? [...new Set(ran.output)] : ran.reason;
+    } finally {
+      opened.kernel.close();
+    }
+  };
+
+  it('takes an output in bf16 as it is, and rounds one in f32 to bf16', () => {
+    expect(run('bf16')).toEqual([0x3f80]);
+    expect(run('f32')).toEqual([0x3f81]); // 1.00586, between 1 and 1.0078
+  });
+
+  it('takes no words of another type', () => {
+    expect(() => run('f16')).toThrow(/"output" has the type f16, bf16 or f32 is required/);
   });
 });
 

@@ -19,9 +19,10 @@ import type {
   Stored,
 } from '../../properties/kernel.js';
 import { quantizedTokens } from '../../properties/stored.js';
-import { f16FromF64, f64Array } from '../../reference/format.js';
+import { type ElementType, elementWords, f64Array } from '../../reference/format.js';
 import { headTensor, specOf } from '../../reference/formats/case-scheme.js';
 import type { Packed } from '../../reference/formats/index.js';
+import { elementType } from '../../reference/problem.js';
 import { parseCapabilities } from './capabilities.js';
 import { type Frame, type FrameTensor, tensorOf } from './exec-frame.js';
 import { ExecProcess } from './exec-process.js';
@@ -99,6 +100,11 @@ function describe(header: Frame['header']): Described | { kind: 'error'; message
   return { kind: 'described', device: found, capabilities: parsed.capabilities };
 }
 
+/** The name in messages of the type of q, k, v and the output. */
+function wordType({ problem }: Case): 'f16' | 'bf16' {
+  return elementType(problem) === 'bf16' ? 'bf16' : 'f16';
+}
+
 /** What a process is told about a case: everything but the recipes of its tensors. */
 function questionOf(c: Case): Record<string, unknown> {
   const { problem, scheme, options } = c;
@@ -133,7 +139,7 @@ class ExecKernel implements Kernel {
     );
     // Another schedule is only a name to a process; it lets the kernel run twice.
     const header = { op: 'run', ...question, poison, schedule: schedule?.policy ?? null };
-    const type = (c.problem as { type?: 'f16' | 'bf16' }).type === 'bf16' ? 'bf16' : 'f16';
+    const type = wordType(c);
     const rows = q.length / (queryHeads * headSize);
     const answer = this.ask({
       header,
@@ -188,7 +194,7 @@ class ExecKernel implements Kernel {
 
   private ranOf(c: Case, answer: Frame): Ran {
     const records = this.capabilities.layout === 'record128';
-    const output = this.tensor(answer, 'output', ['f16', 'bf16', 'f32'], true);
+    const output = this.tensor(answer, 'output', [wordType(c), 'f32'], true);
     const lse = this.tensor(answer, 'lse', ['f32'], this.capabilities.lse !== false);
     const window = (name: string) => halves(this.tensor(answer, name, ['f16', 'bf16'], records));
     const cache = this.tensor(answer, 'cache', ['u8'], records);
@@ -197,7 +203,7 @@ class ExecKernel implements Kernel {
       cache: cache?.bytes ?? new Uint8Array(0),
       kResidual: window('k_residual'),
       vResidual: window('v_residual'),
-      output: output?.type === 'f32' ? rounded(output) : halves(output),
+      output: output?.type === 'f32' ? rounded(elementType(c.problem), output) : halves(output),
       lse: floats(lse),
       ...(records ? {} : { stored: this.storedOf(c, answer) }),
       violations: [],
@@ -262,7 +268,7 @@ function numbers(tensor: FrameTensor): Float32Array {
   return tensor.type === 'f32' ? floats(tensor) : Float32Array.from(f64Array(halves(tensor)));
 }
 
-/** An output in f32 is stored in fp16 here, by the one rounding that the bound has for it. */
-function rounded(tensor: FrameTensor): Uint16Array {
-  return Uint16Array.from(floats(tensor), f16FromF64);
+/** An output in f32 is stored in the case's type, by the one rounding that the bound has for it. */
+function rounded(type: ElementType, tensor: FrameTensor): Uint16Array {
+  return elementWords(type, Float64Array.from(floats(tensor)));
 }
