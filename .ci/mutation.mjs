@@ -26,7 +26,7 @@ const scheduled = ['fused-codes', 'fused-sums', 'warp-sums'].map((name) => `sche
 const range = ['scheduled/warp-sums', 'bound-l2'];
 const laws = ['formats/format-laws'];
 const perToken = ['formats/per-token-formats', 'formats/fp8.vectors', ...laws];
-const bitdecoding = ['formats/bitdecoding', 'formats/bitdecoding.vectors', ...laws];
+const bitdecoding = ['', '.vectors'].map((kind) => `formats/bitdecoding${kind}`).concat(laws);
 const anyFormat = [
   ...['formats/per-token-formats', 'formats/llama', 'formats/kivi', 'formats/onnx-gqa'],
   ...['formats/bitdecoding', 'formats/record128', ...laws],
@@ -46,7 +46,7 @@ const judges = {
   bound,
   'bound-l2': ['bound-l2'],
   'bound-scratch': bound,
-  cache: ['cache', 'attention', 'attention-with', ...bound],
+  cache: ['cache', 'attention', 'attention-with', 'dense-bound'],
   'ex2-approx': ['ex2-approx', 'bound-l2'],
   exp: ['exp', 'bignumber/twin'],
   format: ['format', 'number-type', 'quantize'],
@@ -63,8 +63,8 @@ const judges = {
   'score-pass': bound,
   'shadow-rows': bound,
   'value-pass': bound,
-  'wasm-code': blocks,
-  'formats/bitdecoding-arithmetic': bitdecoding,
+  'wasm-code': ['wasm-code', 'scheduled/fused-codes', ...blocks],
+  'formats/bitdecoding-arithmetic': ['formats/record128', ...bitdecoding],
   'formats/bitdecoding-k-channel': bitdecoding,
   'formats/bitdecoding-k-tensor': bitdecoding,
   'formats/case-scheme': ['formats/record128', ...laws],

@@ -21,7 +21,7 @@ function headOf(
   type: 'fp16' | 'bf16' = 'fp16',
   bits: 2 | 4 = 4,
 ): HeadCache {
-  const scheme: Scheme = { format: 'bitdecoding', kAxis, bits, group: 32 };
+  const scheme: Scheme = { format: 'bitdecoding', kAxis, bits, group: 128 };
   return attack('ordinary', scheme, 300, draws(5), { headSize: size, type }).head;
 }
 
@@ -87,8 +87,8 @@ describe.each(['channel', 'token'] as const)('a head, K per %s', (kAxis) => {
     }
     const oneRecord = prefix(head, 128);
     for (const [tensor, own] of [
-      [head.k, kAxis === 'channel' ? 4 * size : 128 * 2],
-      [head.v, 128 * 2],
+      [head.k, kAxis === 'channel' ? size : 128],
+      [head.v, 128],
     ] as const) {
       for (const words of [tensor.scales, tensor.zeros]) {
         expect(holds(oneRecord, words, own, 0x7c00, 'folded')).toBe(true);

@@ -25,16 +25,14 @@ export function infiniteAlternatives(
   alternative: Float64Array,
 ): void {
   const { tokens, headSize } = head;
-  const sums = new Float64Array(headSize); // of infinities: NaN where they differ
+  const sums = new Float64Array(headSize); // an infinity, or NaN where two differ
   for (let first = 0; first < tokens; first += blockTokens) {
     const count = Math.min(blockTokens, tokens - first);
     valueRows(head, first, count, rows);
-    for (let i = 0; i < count * headSize; i++) {
-      if (!Number.isFinite(rows[i])) sums[i % headSize] += rows[i];
-    }
+    for (let i = 0; i < count * headSize; i++) sums[i % headSize] += rows[i];
   }
   for (let d = 0; d < headSize; d++) {
-    const isInfinite = Math.abs(sums[d]) === Number.POSITIVE_INFINITY;
-    if (Number.isNaN(output[d]) && isInfinite) alternative[d] = sums[d];
+    // With finite values the output would be finite: the sum is an infinity, or no number either.
+    if (Number.isNaN(output[d])) alternative[d] = sums[d];
   }
 }

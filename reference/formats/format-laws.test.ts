@@ -4,7 +4,14 @@
 import { describe, expect, it } from 'vitest';
 import { numberTypes } from '../number-type.js';
 import { draws } from '../simulated/draw.js';
-import { type Codes, type FormatSpec, groupCount, type HeadTensor } from './format-spec.js';
+import {
+  type Axis,
+  type Codes,
+  type FormatSpec,
+  groupCount,
+  groupIndex,
+  type HeadTensor,
+} from './format-spec.js';
 import { formatNamed, formats } from './index.js';
 
 /** Every tensor, bit width and group of a format, at a size that fills any block. */
@@ -77,13 +84,17 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
     expect(formatNamed(f.format)).toBe(f);
     const texts = [f.source, f.verified, f.rounding, f.zero, f.dequantized, f.residual, f.map];
     for (const text of [...texts, ...f.steps, f.axis.k, f.axis.v, f.given ?? 'none']) {
-      expect(text).not.toBe('');
+      expect(text).toMatch(/[a-z]/);
     }
-    expect(f.steps.length).toBeGreaterThan(0);
+    expect(f.steps.length).toBeGreaterThan(1);
     for (const table of [f.types, f.degenerate, f.nonFinite]) {
       expect(Object.keys(table).length).toBeGreaterThan(0);
-      for (const [name, text] of Object.entries(table)) expect(text, name).not.toBe('');
+      for (const [name, text] of Object.entries(table)) expect(text, name).toMatch(/[a-z]/);
     }
+    for (const tensor of ['k', 'v'] as const) {
+      expect(['token', 'channel', 'tensor']).toContain(f.axisOf[tensor]);
+    }
+    expect(f.inputs.map((name) => numberTypes[name].name)).toEqual(f.inputs);
     expect(f.zeroType === null).toBe(f.zeroPlace === undefined);
   });
 
@@ -162,6 +173,29 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
       expect(() => f.quantize(bad, new Float64Array(0))).toThrow(RangeError);
     }
     expect(f.error(t)).toBeNull();
+    const { given, ...rest } = t;
+    expect(f.error(rest)).toBe(
+      given === undefined ? null : `${f.format}: given: missing, ${f.format} needs ${f.given}`,
+    );
+  });
+
+  it('rounds what is unrounded to its codes and scales, where it says that', () => {
+    if (f.unroundedGroup === undefined) return;
+    for (const t of tensors(f)) {
+      const draw = draws(t.bits);
+      const x = Float64Array.from({ length: t.tokens * t.headSize }, () =>
+        numberTypes.f16.round(draw.normal()),
+      );
+      const [codes, unrounded] = [f.quantize(t, x), f.unrounded(t, x)];
+      const rounded = unrounded?.codes.map((y) => Math.floor(y + 0.5));
+      expect(same(Uint8Array.from(rounded ?? []), codes.codes)).toBe(true);
+      const scales = unrounded?.scales.map(numberTypes[f.scaleType].encode);
+      expect(same(Uint32Array.from(scales ?? []), codes.scales)).toBe(true);
+    }
+    const t = tensors(f)[0];
+    const constant = f.unrounded(t, new Float64Array(t.tokens * t.headSize).fill(3));
+    expect(constant?.codes.every((y) => y === 0)).toBe(true);
+    expect(constant?.scales.every((y) => y === 0)).toBe(true);
   });
 
   it('refuses arrays of another length, and values that its input type does not have', () => {
@@ -190,6 +224,28 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
       expect(f.unpack(empty, f.pack(empty, codes))).toEqual(codes);
       expect(f.dequantize(empty, codes)).toEqual(new Float64Array(0));
     }
+  });
+});
+
+describe('groups', () => {
+  const t = { tensor: 'k', tokens: 6, headSize: 4, bits: 4, input: 'f16' } as const;
+
+  it('are numbered along their axis', () => {
+    const of = (axis: Axis, group: HeadTensor['group'], token: number, channel: number) =>
+      groupIndex(axis, { ...t, group }, token, channel);
+    expect(of('token', 2, 3, 1)).toBe(6);
+    expect(of('token', 'all', 3, 1)).toBe(3);
+    expect(of('channel', 3, 5, 2)).toBe(6);
+    expect(of('channel', 'all', 5, 2)).toBe(2);
+    expect(of('tensor', 'all', 5, 2)).toBe(0);
+  });
+
+  it('of a tensor are one, also without tokens', () => {
+    expect(groupCount('tensor', { ...t, group: 'all' })).toBe(1);
+    expect(groupCount('tensor', { ...t, group: 'all', tokens: 0 })).toBe(1);
+    expect(groupCount('token', { ...t, group: 2, tokens: 0 })).toBe(0);
+    expect(groupCount('token', { ...t, group: 2 })).toBe(12);
+    expect(groupCount('channel', { ...t, group: 'all' })).toBe(4);
   });
 });
 

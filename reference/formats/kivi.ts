@@ -49,7 +49,7 @@ function rowAndPosition(t: HeadTensor, token: number, channel: number): [number,
 
 function codePlace(t: HeadTensor, token: number, channel: number): Place {
   const [row, position, length] = rowAndPosition(t, token, channel);
-  const bit = (row * length + position) * t.bits; // rows are whole words
+  const bit = (row * length + position) * t.bits; // rows are whole groups, and so whole words
   return { array: 'codes', byte: Math.floor(bit / 8), shift: bit % 8 };
 }
 
@@ -58,13 +58,6 @@ function parameterPlace(t: HeadTensor, index: number, array: string): Place {
   const groups = t.tokens / groupLength('channel', t);
   const [group, channel] = [Math.floor(index / t.headSize), index % t.headSize];
   return { array, byte: 2 * (channel * groups + group), shift: 0 };
-}
-
-function shapeError(t: HeadTensor): string | null {
-  const perWord = 32 / t.bits;
-  const [name, length] = t.tensor === 'k' ? ['tokens', t.tokens] : ['headSize', t.headSize];
-  if (length % perWord === 0) return null;
-  return `${name}: ${length} is not a multiple of ${perWord}, the features of one int32`;
 }
 
 export const kivi: FormatSpec = defineFormat({
@@ -106,7 +99,6 @@ export const kivi: FormatSpec = defineFormat({
   dequantized: 'RN16(RN16(code * scale) + mn) in PyTorch; the CUDA gemv does the same in fp32',
   residual: 'K: the last tokens mod residual_length; V: the newest residual_length tokens; in fp16',
   map: 'feature i along the group axis is at bits (bits i) of int32 word floor(bits i / 32)',
-  shapeError,
   quantizeGroup,
   dequantizeCode: (_t, code, scale, zero) => f16Round(f16Round(code * scale) + zero),
   exactCode: (_t, code, scale, zero) => code * scale + zero,

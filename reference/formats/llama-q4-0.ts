@@ -28,7 +28,7 @@ function quantizeGroup(_t: HeadTensor, x: Float64Array, codes: Uint8Array): Grou
   const inverse = d === 0 ? 0 : fround(1 / d);
   for (let i = 0; i < x.length; i++) {
     const whole = Math.trunc(fround(fround(x[i] * inverse) + 8.5));
-    codes[i] = whole >= 0 && whole < 128 ? Math.min(whole, 15) : 0;
+    codes[i] = whole < 128 ? Math.min(whole, 15) : 0; // -Inf is stored as 0, too
   }
   return { scale: f16.encode(d), zero: 0 };
 }

@@ -24,8 +24,7 @@ function quantizeGroup(_t: HeadTensor, x: Float64Array, codes: Uint8Array): Grou
   const d = fround(absoluteMax(x) / 127);
   const inverse = d === 0 ? 0 : fround(1 / d);
   for (let i = 0; i < x.length; i++) {
-    const code = roundHalfAway(fround(x[i] * inverse));
-    codes[i] = Math.abs(code) <= 127 ? code & 255 : 0;
+    codes[i] = roundHalfAway(fround(x[i] * inverse)) & 255; // 0 of Inf and NaN
   }
   return { scale: f16.encode(d), zero: 0 };
 }

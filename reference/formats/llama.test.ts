@@ -59,6 +59,11 @@ describe('llama-q4_0', () => {
     expect(group(0)).toMatchObject({ codes: [8], scale: -0, values: [-0] });
   });
 
+  it('gives code 0 where the inverse scale overflows', () => {
+    const t = { ...tensor(llamaQ40), input: 'f32' } as const;
+    expect(oneGroup(llamaQ40, t, [2 ** -146, -(2 ** -147), 0]).codes).toEqual([0, 0, 0]);
+  });
+
   it('keeps an Inf and loses the others; takes a NaN for the largest', () => {
     const inf = Number.POSITIVE_INFINITY;
     const nan = Number.NaN;

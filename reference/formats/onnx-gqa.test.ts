@@ -56,6 +56,13 @@ describe('onnx-gqa-per-channel', () => {
     });
   });
 
+  it('has whole bytes, and none without tokens', () => {
+    const odd = (bits: number) => onnxGqa.error({ ...tensor(bits), headSize: 3 });
+    expect(odd(4)).toBe('onnx-gqa-per-channel: headSize: 3 is odd at 4 bits');
+    expect([odd(8), onnxGqa.error(tensor(4))]).toEqual([null, null]);
+    expect(onnxGqa.arrays({ ...tensor(4), tokens: 0 })).toEqual({ codes: 0, scale: 0 });
+  });
+
   it('has a scale of 1 where nothing has a magnitude', () => {
     expect(oneGroup(onnxGqa, tensor(8), [0])).toMatchObject({ codes: [0], scale: 1 });
   });

@@ -30,6 +30,15 @@ function rowBytes(f: FormatSpec, array: string, count: number): number[] {
 }
 
 describe('qserve-zint4', () => {
+  it('has the head sizes of its kernels', () => {
+    expect(
+      [64, 128, 256].map((n) => qserveZint4.error(tensor(qserveZint4, { headSize: n }))),
+    ).toEqual([null, null, null]);
+    expect(qserveZint4.error(tensor(qserveZint4, { headSize: 96 }))).toBe(
+      'qserve-zint4: headSize: 96 is not one of 64, 128, 256',
+    );
+  });
+
   const group = (...values: number[]) => oneGroup(qserveZint4, tensor(qserveZint4), values);
 
   it('has a zero in code units and rounds ties to even', () => {

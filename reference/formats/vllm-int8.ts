@@ -23,7 +23,7 @@ function quantizeGroup(_t: HeadTensor, x: Float64Array, codes: Uint8Array): Grou
   for (let i = 0; i < x.length; i++) {
     const code = roundHalfEven(fround(x[i] * inverse));
     // Triton's clamp is min(max(code, -128), 127) with the GPU's max, in which a NaN loses.
-    codes[i] = (Number.isNaN(code) ? -128 : Math.min(Math.max(code, -128), 127)) & 255;
+    codes[i] = Number.isNaN(code) ? 128 : Math.min(Math.max(code, -128), 127) & 255;
   }
   return { scale: f32.encode(scale), zero: 0 };
 }
