@@ -21,6 +21,8 @@ const CROWD_STEPS = [1, 2, 3];
 const DEPTHS = [2, 3, 4, 5, 8];
 /** Records of each of two or three splits: more than two warps of a block add to one result. */
 const SPLIT_RECORDS = [3, 4, 5, 6];
+/** Few, and around the lanes of a warp, which share a row's partial results when they are merged. */
+const SPLITS = [2, 3, 32, 33];
 /** Beyond 16 bits: the last length that fits, and some that do not, with and without a tail. */
 const LONG = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 16 + 128, 2 ** 16 + 131];
 /** 129 splits of 512 records: their product takes more than 16 bits too. */
@@ -134,10 +136,14 @@ function deep(random: fc.Random, c: Case, { problem: space, deepTokensMax }: Rar
   return alone(random, c, space, Math.min(tokens, deepTokensMax), splits);
 }
 
-/** One request in two or three splits, each of them more than two records, often with a tail. */
+/**
+ * One request in two or three splits, each of them more than two records, often with a tail; or in
+ * so many that a warp or two merge them, and one more, none of them empty.
+ */
 function split(random: fc.Random, c: Case, { problem: space, deepTokensMax }: RareSpace): Case {
-  const splits = random.nextInt(2, 3);
-  const records = splits * pick(random, SPLIT_RECORDS) + random.nextInt(0, 1);
+  const splits = pick(random, SPLITS);
+  const each = splits > SPLITS[1] ? 1 : pick(random, SPLIT_RECORDS);
+  const records = splits * each + random.nextInt(0, 1);
   const tail = random.nextInt(0, 1) * random.nextInt(1, recordTokens - 1);
   return alone(random, c, space, Math.min(records * recordTokens + tail, deepTokensMax), splits);
 }
