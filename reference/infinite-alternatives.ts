@@ -4,13 +4,14 @@
  *
  * A weight is 0 in float64 below 2^-1074, and counts in a kernel from 2^-126 on. So scores have to
  * be off by 948 in the exponent, 657 for the two tokens that are compared as natural logarithms
- * (E_j of row-weights.ts): scores of which no bit is known.
+ * (E_j of row-weights.ts, and what is known to be lost in rounding q s, which the shadow has and
+ * float64 has not): scores of which no bit is known.
  */
 import { type HeadCache, valueRows } from './cache.js';
 
 const blockTokens = 128;
 
-/** From this E_j on nothing is known about weights. */
+/** From an error of this size on nothing is known about weights. */
 export const scoresUnknown = 657 / 2;
 
 /**

@@ -33,7 +33,8 @@ export interface RowWeights {
   readonly anchor: number;
   /** largest weight of the shadow: 1 / sum of 2^x */
   readonly weightMax: number;
-  /** largest E_j without the part that all tokens share */
+  /** how far a score may be off: the largest known difference and the largest E_j, without the part
+   * that all tokens share */
   readonly errorMax: number;
 }
 
@@ -98,11 +99,15 @@ export function weighRow(
   }
   // E_j needs x_j, which normalize overwrites. Beyond 128 a weight is flushed anyway.
   let errorMax = 0;
+  let knownMax = 0; // infinite scores have none
   for (let j = 0; j < tokens; j++) {
+    const known = Math.abs(scores[j] - shadows[j]);
+    if (known > knownMax) knownMax = known;
     const difference = Math.min(shadowMax - shadows[j], 128);
     errors[j] = secondOrder * ln2 * (errors[j] + 4 * u * difference);
     errorMax = Math.max(errorMax, errors[j]);
   }
+  errorMax += ln2 * knownMax;
   const exact = normalize(scores);
   const shadow = normalize(shadows);
   const shadowLogSum = shadow.max + log2(shadow.sum);

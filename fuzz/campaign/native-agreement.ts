@@ -4,7 +4,8 @@
 //
 // Tensors agree bit for bit; which rows have a bound, and whether codes and outputs are right,
 // exactly; numbers of float64 within AGREEMENT. That is relative to the largest value of the row,
-// because a sum over values that cancel has no more digits than that, and of an lse to 1 or itself.
+// because a sum over values that cancel has no more digits than that, and of an lse to 1, itself or
+// its bound, which grows with the products of a score that cancel.
 
 import { accept } from '../../properties/acceptance.js';
 import type { Case } from '../../properties/case.js';
@@ -53,7 +54,7 @@ export function largestDifference(
   for (const [row, guarded] of a.guarded.entries()) {
     if (guarded !== b.guarded[row]) note('guarded', row, Number.POSITIVE_INFINITY);
     if (guarded !== 0) continue; // only the class of values is known
-    const scale = Math.max(1, Math.abs(a.lse[row]));
+    const scale = Math.max(1, Math.abs(a.lse[row]), a.lseBound[row]);
     note('lse', row, apart(a.lse[row], b.lse[row], scale));
     note('lseBound', row, apart(a.lseBound[row], b.lseBound[row], scale));
     for (let at = row * headSize; at < (row + 1) * headSize; at++) {

@@ -8,18 +8,19 @@ namespace kvproof_reference {
 // Partial results of a row and a block, and results of a row.
 struct WeightBlock {
   double score_max, shadow_max, exact_top, shadow_top;  // shadow_max skips a NaN
+  double known_max;                                     // largest |exact - shadow|, skips a NaN
   int64_t heaviest;
   double exact_sum, shadow_sum;
   double drift, tail, drift_max, error_max;
 };
 
 struct WeightRow {
-  double score_max, shadow_max, exact_top, shadow_top;
+  double score_max, shadow_max, exact_top, shadow_top, known_max;
   int64_t heaviest;
   double exact_sum, shadow_sum, log_sum, shadow_log_sum, common, anchor;
   bool anchored;
   double drift, tail, drift_max;
-  double error_max;  // largest E_j without the part that all tokens share
+  double error_max;  // largest known difference and largest E_j, without what all tokens share
 };
 
 struct RowConstants {
@@ -64,12 +65,14 @@ inline void find_maxima(Stream stream, const Shape& s, const Scores& scores, Wei
         const Place at = block_at(s, static_cast<int64_t>(i));
         const Row r = row_of(s, at.row);
         const int64_t from = first_pair(s, r) + at.at * record_tokens, count = visible_in(r, at.at);
-        WeightBlock b{0, -infinity(), -infinity(), -infinity(), 0, 0, 0, 0, 0, 0, 0};
+        WeightBlock b{0, -infinity(), -infinity(), -infinity(), 0, 0, 0, 0, 0, 0, 0, 0};
         for (int64_t j = 0; j < count; j++) {
           const double exact = scores.exact[from + j], shadow = scores.shadow[from + j];
           b.score_max = max_of(b.score_max, magnitude_of(shadow));
           b.exact_top = max_of(b.exact_top, exact);
           b.shadow_top = max_of(b.shadow_top, shadow);
+          const double known = magnitude_of(exact - shadow);
+          if (known > b.known_max) b.known_max = known;
           if (shadow > b.shadow_max) {
             b.shadow_max = shadow;
             b.heaviest = at.at * record_tokens + j;
@@ -85,6 +88,7 @@ inline void find_maxima(Stream stream, const Shape& s, const Scores& scores, Wei
         w.shadow_max = w.exact_top = w.shadow_top = -infinity();
         for (int64_t b = from; b < from + count; b++) {
           w.score_max = max_of(w.score_max, blocks[b].score_max);
+          w.known_max = max_of(w.known_max, blocks[b].known_max);
           w.exact_top = max_of(w.exact_top, blocks[b].exact_top);
           w.shadow_top = max_of(w.shadow_top, blocks[b].shadow_top);
           if (blocks[b].shadow_max > w.shadow_max) {
@@ -139,6 +143,7 @@ inline void sum_rows(Stream stream, const Shape& s, const Arithmetic& a, const S
           w.shadow_sum += blocks[b].shadow_sum;
           w.error_max = max_of(w.error_max, blocks[b].error_max);
         }
+        w.error_max += ln2 * w.known_max;
         w.log_sum = w.exact_top + log2_of(w.exact_sum);
         w.shadow_log_sum = w.shadow_top + log2_of(w.shadow_sum);
         w.common = common_error(s, a, w, r.visible);
