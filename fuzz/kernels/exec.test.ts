@@ -141,7 +141,7 @@ describe.skipIf(!hasNumpy)('a kernel in a process', () => {
 });
 
 describe('a case in bf16', () => {
-  /** A process that answers 1 + 2^-8 + 2^-9 everywhere, as f32 or as the words of one of 16 bits. */
+  /** A process that answers 1 + 2^-8 + 2^-9 everywhere, as f32 or as words of a 16-bit type. */
   const script = (type: string) => `
 import json, struct, sys
 data, out = sys.stdin.buffer, sys.stdout.buffer
@@ -153,9 +153,9 @@ while True:
     if question["op"] == "hello":
         formats = [{"format": "fp16", "kAxis": ["channel"], "bits": [16], "groups": [128],
                     "headSizes": [64], "types": ["bf16"]}]
-        answer, body = {"version": 1, "name": "bf16", "capabilities": {"formats": formats, "lse": False,
-            "layout": "values", "tokensMax": 9, "headsPerKvMax": 1, "arithmetic": None, "tiles": [8],
-            "deterministic": True}}, b""
+        can = {"formats": formats, "lse": False, "layout": "values", "tokensMax": 9,
+               "headsPerKvMax": 1, "arithmetic": None, "tiles": [8], "deterministic": True}
+        answer, body = {"version": 1, "name": "bf16", "capabilities": can}, b""
     else:
         assert [x["type"] for x in question["tensors"]] == ["bf16"] * 3
         one = struct.pack("<f", 1 + 2 ** -8 + 2 ** -9) if "${type}" == "f32" else b"\\x80\\x3f"
