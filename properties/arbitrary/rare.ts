@@ -21,7 +21,7 @@ const CROWD_STEPS = [1, 2, 3];
 const DEPTHS = [2, 3, 4, 5, 8];
 /** Records of each of two or three splits: more than two warps of a block add to one result. */
 const SPLIT_RECORDS = [3, 4, 5, 6];
-/** Few, and around the lanes of a warp, which share a row's partial results when they are merged. */
+/** Few, and around the lanes of a warp, which share a row's partial results in a merge. */
 const SPLITS = [2, 3, 32, 33];
 /** Beyond 16 bits: the last length that fits, and some that do not, with and without a tail. */
 const LONG = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 16 + 128, 2 ** 16 + 131];
