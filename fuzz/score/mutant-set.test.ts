@@ -31,6 +31,7 @@ describe('expand', () => {
     ['*.json', ['one.json', 'two.json']],
     ['t?o.json', ['two.json']],
     ['{one,two}.json', ['one.json', 'two.json']],
+    [`{${'x'.repeat(300)},two}.json`, ['two.json']],
     ['[n-p]*.json', ['one.json']],
     ['[!n-p]*.json', ['two.json']],
     ['*/*.json', ['deep/three.json']],

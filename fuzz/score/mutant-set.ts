@@ -44,7 +44,7 @@ export function readMutantSet(patterns: readonly string[]): MutantSet {
 
 /** Absolute paths of the files that a pattern means. */
 export function expand(pattern: string): string[] {
-  const found = statSync(pattern, { throwIfNoEntry: false });
+  const found = isName(pattern) ? statSync(pattern, { throwIfNoEntry: false }) : undefined;
   if (found?.isFile() === true) return [resolve(pattern)];
   if (found?.isDirectory() === true) return jsonFiles(resolve(pattern), false);
   const absolute = resolve(pattern);
@@ -58,6 +58,11 @@ export function expand(pattern: string): string[] {
   return jsonFiles(root, deep).filter((path) =>
     matches.test(relative(root, path).split(sep).join('/')),
   );
+}
+
+/** Many names in braces are a long pattern, and no file has so long a name. */
+function isName(pattern: string): boolean {
+  return pattern.split(sep).every((part) => Buffer.byteLength(part) <= 255);
 }
 
 function jsonFiles(folder: string, recursive: boolean): string[] {
