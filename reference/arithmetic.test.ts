@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   type Arithmetic,
+  eta,
   ex2Error,
   log2Error,
   normalMin,
@@ -36,7 +37,7 @@ describe('units', () => {
   it('are those of the types', () => {
     expect([roundingUnit('fp16'), roundingUnit('bf16')]).toEqual([2 ** -11, 2 ** -8]);
     expect([normalMin('fp16'), normalMin('bf16')]).toEqual([2 ** -14, 2 ** -126]);
-    expect(u).toBe(2 ** -24);
+    expect([u, eta]).toEqual([2 ** -24, 2 ** -11 * 2 ** -14]);
   });
 
   it('of exponentials and logarithms are 2^-22.7 rounded up, two ulp of 1 or of the result', () => {

@@ -147,6 +147,21 @@ describe('several query tokens', () => {
       (at, j) => j <= at && (j >= at - 40 || j < 4),
     ));
 
+  it('see a block of tokens that is not the last one of every query token', () => {
+    const short: Problem = { tokens: [130], queryHeads: 1, kvHeads: 1, headSize: 8 };
+    const head = { k: normal(130 * 8), v: normal(130 * 8), size: 8 };
+    const rows = normal(3 * 8);
+    const options = { queryTokens: [3], causal: true };
+    const source = plainRows(head.k, head.v, 8);
+    const { output, lse } = attendWith(short, 0.5, rows, [source], options);
+    for (const i of [0, 1, 2]) {
+      const part = [i * 8, i * 8 + 8] as const;
+      const expected = textbook(head, rows.subarray(...part), 0.5, (j) => j <= 127 + i);
+      expectNear(output.subarray(...part), expected.output);
+      expectNear([lse[i]], [expected.lse]);
+    }
+  });
+
   it('see nothing before the first token: output 0, lse -Inf', () => {
     const small: Problem = { tokens: [2], queryHeads: 1, kvHeads: 1, headSize: 8 };
     const head = plainRows(normal(16), normal(16), 8);
@@ -348,5 +363,10 @@ describe('bad input', () => {
     expect(() => attendWith(p, 1, normal(16), rows.slice(1))).toThrow('heads: length 1, 2');
     expect(() => attendWith(p, 1, normal(16), [...rows].reverse())).toThrow('heads[0].tokens');
     expect(() => plainRows(normal(8), normal(4), 4)).toThrow('k and v');
+    expect(() => plainRows(normal(6), normal(6), 4)).toThrow('k and v: lengths 6 and 6');
+    const four = [rows[0], rows[0], rows[1], rows[0]];
+    expect(() => attendWith({ ...p, kvHeads: 2 }, 1, normal(16), four)).toThrow(
+      'heads[3].tokens: length 3, 4 is required',
+    );
   });
 });

@@ -97,7 +97,7 @@ function weighRow(row: QueryRow): number {
   }
   let max = sink;
   for (let j = 0; j < weights.length; j++) max = Math.max(max, weights[j]);
-  let sum = sink === Number.NEGATIVE_INFINITY ? 0 : exp2(sink - max);
+  let sum = exp2(sink - max);
   for (let j = 0; j < weights.length; j++) {
     weights[j] = exp2(weights[j] - max);
     sum += weights[j];

@@ -95,7 +95,7 @@ function attendHead(
     for (let j = 0; j < tokens; j++) row[j] *= scale * log2e;
     const { max, sum } = softmaxWeights(row);
     sums.push(sum);
-    lse[h] = tokens === 0 ? Number.NEGATIVE_INFINITY : ln2 * (max + log2(sum));
+    lse[h] = ln2 * (max + log2(sum)); // -Inf without tokens
   }
   ownSums.fill(0);
   for (let first = 0; first < tokens; first += blockTokens) {

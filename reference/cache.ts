@@ -316,8 +316,8 @@ export function valueRows(
 export function allRows(head: HeadCache, rowsOf: typeof keyRows): Float64Array {
   const { headSize, tokens, packed } = head;
   const out = new Float64Array(tokens * headSize);
-  if (packed > 0) rowsOf(head, 0, packed, out);
-  if (tokens > packed) rowsOf(head, packed, tokens - packed, out.subarray(packed * headSize));
+  rowsOf(head, 0, packed, out);
+  rowsOf(head, packed, tokens - packed, out.subarray(packed * headSize));
   return out;
 }
 

@@ -2,9 +2,11 @@
 // float64, or its infinity where no score is known to a bit; nowhere else.
 import { expect, it } from 'vitest';
 import { anyArithmetic, boundL1 } from './bound.js';
-import { readCache, referenceCache } from './cache.js';
+import { type HeadCache, readCache, referenceCache } from './cache.js';
 import { f16FromF64 } from './format.js';
+import { infiniteAlternatives } from './infinite-alternatives.js';
 import type { Problem } from './problem.js';
+import { emptyQuantized } from './quantize.js';
 import type { Scheme } from './scheme.js';
 
 const size = 64;
@@ -25,13 +27,15 @@ function bound(scale: number, values: readonly (readonly [number, number])[]) {
 }
 
 const inf = Number.POSITIVE_INFINITY;
+const none = emptyQuantized(0, 1, 0);
 const both = [
   [inf, 1],
   [1, inf],
 ] as const;
 
-it('is the infinity of a channel in which a weight of 0 met it', () => {
-  const { output, alternative, guarded, lse } = bound(64, both);
+// E_j of a scale of 2 lies between 657 / 2, where nothing is known any more, and 657.
+it.each([2, 64])('is the infinity of a channel in which a weight of 0 met it: %i', (scale) => {
+  const { output, alternative, guarded, lse } = bound(scale, both);
   expect(guarded[0]).toBe(1);
   expect(Number.isFinite(lse[0])).toBe(true);
   // One of the two tokens has all of the weight, so one channel is NaN and the other Inf.
@@ -50,6 +54,19 @@ it('is there for one infinity, not for both, nor beside NaN', () => {
   ]);
   expect(output.subarray(0, 4).every(Number.isNaN)).toBe(true);
   expect([...alternative.subarray(0, 4)]).toEqual([-inf, Number.NaN, Number.NaN, Number.NaN]);
+});
+
+it('is found behind the first block of tokens, and nothing behind the last', () => {
+  const long: HeadCache = {
+    ...{ scheme, headSize: 1, tokens: 130, type: 'fp16', packed: 0 },
+    ...{ k: none, v: none, kResidual: new Uint16Array(130) },
+    vResidual: Uint16Array.from({ length: 130 }, (_, t) => (t === 129 ? 0xfc00 : 0x3c00)),
+  };
+  const alternative = new Float64Array(1);
+  infiniteAlternatives(long, new Float64Array(128), Float64Array.of(Number.NaN), alternative);
+  expect(alternative[0]).toBe(-inf);
+  infiniteAlternatives(long, new Float64Array(128), Float64Array.of(3), alternative.fill(7));
+  expect(alternative[0]).toBe(7);
 });
 
 it('is nowhere if scores are known', () => {

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Arithmetic } from './arithmetic.js';
 import { channelGroupTerms, dequantizedGroup, fieldWeightMax, foldedGroup } from './key-groups.js';
-import { queryOf } from './score-bound.js';
+import { plainChainError, queryOf } from './score-bound.js';
 
 const a: Arithmetic = { operands: 'folded', fraction: 25, fusedProducts: 16, sumLanes: 8 };
 const floats = (...x: number[]) => Float64Array.from(x);
@@ -54,6 +54,36 @@ describe('K per channel, folded', () => {
     // Code sums reach 510 and with their drift 2^9; codes align as 2^11; nothing is truncated.
     // Zeros align as 2 * 2^-14, not as 2^-19.
     expect(terms.error).toBe(2 ** (8 - 23) + 2 * 2 ** (-13 - 25) + 2 ** (-19 - 23));
+  });
+
+  it("truncates q' as it is after its rounding, and whatever may be subnormal", () => {
+    // 2^-5 (1 - 2^-13) rounds to 2^-5, which loses nothing; 2^-4 times 2^-2 does.
+    const near = floats(1, 2 ** -5 * (1 - 2 ** -13), 2 ** -2);
+    const shift = new Float64Array(3);
+    const q = query('fp16', 1.5, 1, 2 ** -4);
+    const terms = foldedGroup(a, q, near, 0, floats(0, 0, 0), 8, shift);
+    expect(shift[1]).toBe(2 ** -18);
+    // Products of 8 bits reach 390; codes align as 2^10; zeros are nothing.
+    const nothing = plainChainError(a, 3, 0);
+    expect(terms.error - nothing).toBeCloseTo(2 ** (10 - 25) + 2 ** (8 - 23), 20);
+    // The largest q and the largest scale are in different channels: 1.5 2^-24 would be kept by the
+    // alignment, but lies below the normal 2^-23.
+    const apart = query('fp16', 2, 2 ** -20, 1.5 * 2 ** -24, 2 ** -23);
+    const scales = floats(2 ** -20, 1, 1, 1);
+    const own = foldedGroup(a, apart, scales, 0, new Float64Array(4), 4, new Float64Array(4));
+    const slack = 2 ** -11 * 1.5 * 2 ** -24 + 2 ** -13 * 2 ** -25 * 17;
+    const sum = 15 * (2 ** -19 + 2 ** -20 + 1.5 * 2 ** -24 + 2 ** -23 + slack);
+    expect(own.magnitude).toBe(sum);
+    const cut = 2 ** (-9 - 25) + 2 ** (-15 - 23);
+    expect(own.error - 15 * slack - plainChainError(a, 4, 0)).toBeCloseTo(cut, 20);
+  });
+
+  it('aligns zeros only where both factors are there', () => {
+    const q = query('fp16', 100, 2 ** -10);
+    const terms = foldedGroup(a, q, floats(0, 0), -24, floats(0, 2 ** -10), 4, new Float64Array(2));
+    expect(terms.magnitude).toBe(2 ** -20);
+    const codes = plainChainError(a, 2, 0);
+    expect(terms.error - codes).toBeCloseTo(2 * 2 ** (-20 - 25) + 2 ** (-20 - 23), 20);
   });
 
   it('of bf16 may lose elements 2^-24 below the largest', () => {
@@ -117,6 +147,14 @@ describe('K per token, folded', () => {
     const terms = channelGroupTerms(a, query('fp16', 1, 0.5, -0.25), 0, 3, 8);
     expect([terms.codeSum, terms.zeroSum]).toEqual([255 * 1.5, 1.5]);
     expect(terms.codeError).toBe(2 ** (8 - 23));
+  });
+
+  it('truncates what may be subnormal although the group is small enough to keep it', () => {
+    const low = { ...query('fp16', 2 ** -21, 2 ** -24, 2 ** -23), exponent: 1, smallest: 2 ** -27 };
+    const terms = channelGroupTerms(a, low, 0, 3, 4);
+    const sum = 15 * (2 ** -21 + 2 ** -24 + 2 ** -23 + slack);
+    expect(terms.codeSum).toBe(sum);
+    expect(terms.codeError).toBe(15 * slack + 2 ** (-11 - 25) + 2 ** (-17 - 23));
   });
 
   it('aligns a group of tiny elements as the smallest that the row holds', () => {

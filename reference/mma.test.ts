@@ -161,3 +161,18 @@ describe('f32TowardZero', () => {
     }
   });
 });
+
+describe('a model', () => {
+  it('is of fp16 operands unless it is said', () => {
+    const shape = { fraction: 25, fusedProducts: 16, accumulator: 'f32' };
+    expect(dotModel('sm_90')).toEqual({ ...shape, exponentFloor: -133, exponentMin: -14 });
+    expect(dotModel('sm_90', 'bf16').exponentMin).toBe(-126);
+  });
+
+  it('aligns at its floor where the accumulator is zero, and not at a normal number', () => {
+    // Eight products of 2^-152 are the smallest binary32.
+    const tiny = Array(8).fill(2 ** -76);
+    expect(fusedSum(dotModel('sm_90', 'bf16'), 0, tiny, tiny, 0, 8)).toBe(2 ** -149);
+    expect(Object.is(fusedSum(dotModel('sm_90'), -0, [0], [1], 0, 1), 0)).toBe(true);
+  });
+});

@@ -107,7 +107,6 @@ export function fusedSum(
   }
   // Inf and NaN follow IEEE addition: finite products of 16-bit operands never overflow float64.
   if (special !== 0) return special;
-  if (exponent === Number.NEGATIVE_INFINITY) return 0;
   exponent = Math.max(exponent, model.exponentFloor);
   const toUnits = powerOfTwo(fraction - exponent);
   let sum = Math.trunc(c * toUnits);

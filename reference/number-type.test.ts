@@ -32,6 +32,12 @@ function magnitudes(type: NumberType): number[] {
 }
 
 describe('codes', () => {
+  it('have the names and widths of their types', () => {
+    const found = Object.entries(numberTypes).map(([key, { name, bits }]) => [key, name, bits]);
+    const widths = { f32: 32, f16: 16, bf16: 16, e4m3: 8, e5m2: 8, e2m1: 4 };
+    expect(found).toEqual(Object.entries(widths).map(([name, bits]) => [name, name, bits]));
+  });
+
   it('e2m1 has the sixteen values of the OCP specification', () => {
     const half = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
     const found = Array.from({ length: 16 }, (_, code) => e2m1.decode(code));

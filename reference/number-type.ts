@@ -89,7 +89,7 @@ function smallType(f: Fields): NumberType {
   let maxBits = signBit - 1;
   while (!Number.isFinite(decodeFields(f, maxBits))) maxBits--;
   const max = decodeFields(f, maxBits);
-  const nan = f.special === 'none' ? maxBits : signBit - 1;
+  const nan = signBit - 1; // the largest number where every pattern is one
   /** where magnitudes stop to round to `max`: half a quantum above it (max is odd or even alike) */
   const lastQuantum = powerOfTwo(exponentOf(max) - f.fractionBits);
   const overflow = max + lastQuantum / 2;
