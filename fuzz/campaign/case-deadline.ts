@@ -3,12 +3,10 @@
 // are plenty for a case of some tens of milliseconds a run, and none too many for one with a
 // request of 65,536 tokens, which takes seconds a run where every access is checked.
 
+import { LONG_BUDGETS } from '../../properties/arbitrary/rare.js';
 import { type Case, defaultSpace, multiplyAdds } from '../../properties/index.js';
-
-/** A long request may cost so many budgets (properties/arbitrary/rare.ts). */
-const BUDGETS_MAX = 9;
 
 export function caseDeadlineMs(c: Case, deadlineMs: number): number {
   const budgets = multiplyAdds(c.problem) / defaultSpace.multiplyAddsMax;
-  return deadlineMs * Math.min(BUDGETS_MAX, Math.max(1, budgets));
+  return deadlineMs * Math.min(LONG_BUDGETS, Math.max(1, budgets));
 }

@@ -18,6 +18,11 @@ export const COOKIE = 'KVPROOF_WORKER';
  */
 export const SUPERVISOR = 'KVPROOF_SUPERVISOR';
 
+/** The environment of a child that ends with this process (serve.ts, endWithParent). */
+export function supervised(): NodeJS.ProcessEnv {
+  return { ...process.env, [SUPERVISOR]: String(process.pid) };
+}
+
 /** More rounds than any tree needs that cannot grow any more. */
 const ROUNDS_MAX = 20;
 /** Of x86-64, and of most 64-bit Arm kernels; a larger page only makes a limit stricter later. */

@@ -21,7 +21,7 @@ import {
   COOKIE,
   killTree,
   offerToOomKiller,
-  SUPERVISOR,
+  supervised,
   usageOf,
   waitedForProcessor,
 } from './process-tree.js';
@@ -178,7 +178,7 @@ export class WorkerProcess {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // A group of its own: what a kernel starts (exec:) is ended with it.
       detached: true,
-      env: { ...process.env, [COOKIE]: cookie, [SUPERVISOR]: String(process.pid) },
+      env: { ...supervised(), [COOKIE]: cookie },
     });
     return new WorkerProcess(child, cookie, options);
   }

@@ -1,6 +1,6 @@
 // conform.verb.ts - the options of `kvproof conform`; conform.ts does it.
 
-import type { DefineVerb } from './verb.js';
+import { type DefineVerb, deadlineOption } from './verb.js';
 
 export const conformVerb: DefineVerb = (program, { settle }) => {
   program
@@ -9,11 +9,7 @@ export const conformVerb: DefineVerb = (program, { settle }) => {
     .option('--json <file>', 'write the result as kvproof.conform/1')
     .option('--checked', 'emulated kernels: check every load and store', false)
     .option('--workdir <dir>', 'holds the case that runs', '.kvproof')
-    .option(
-      '--deadline <time>',
-      'for one case, a long one up to nine times; a kernel that takes longer is killed',
-      '30s',
-    )
+    .addOption(deadlineOption('30s'))
     .action(async (uri, flags) => {
       const { conform } = await import('./conform.js');
       settle(await conform(uri, flags));

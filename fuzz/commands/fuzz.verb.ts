@@ -1,6 +1,6 @@
 // fuzz.verb.ts - the options of `kvproof fuzz`; fuzz.ts does it.
 
-import { collected, type DefineVerb } from './verb.js';
+import { collected, type DefineVerb, deadlineOption } from './verb.js';
 
 export const fuzzVerb: DefineVerb = (program, { settle }) => {
   program
@@ -24,11 +24,7 @@ export const fuzzVerb: DefineVerb = (program, { settle }) => {
     .option('--processes <mode>', 'long: as long as they live; fresh: one a batch; both', 'both')
     .option('--batch <n>', 'cases of a fresh process', '128')
     .option('--full-one-in <n>', 'judge one case in n by all, the others natively in batches', '1')
-    .option(
-      '--deadline <time>',
-      'for one case, a long one up to nine times; a kernel that takes longer is killed',
-      '60s',
-    )
+    .addOption(deadlineOption('60s'))
     .option('--shrink-time <time>', 'for one finding', '30s')
     .option('--memory <size>', 'of one worker and all it starts, e.g. 4g (default: its share)')
     .option('--queue <url>', 'shards come from this Redis (redis://HOST:PORT); needs --runs')

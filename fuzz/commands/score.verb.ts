@@ -1,6 +1,6 @@
 // score.verb.ts - the options of `kvproof score`; score.ts does it.
 
-import { collected, type DefineVerb } from './verb.js';
+import { collected, type DefineVerb, deadlineOption } from './verb.js';
 
 export const scoreVerb: DefineVerb = (program, { settle }) => {
   program
@@ -14,11 +14,7 @@ export const scoreVerb: DefineVerb = (program, { settle }) => {
     .option('--time <time>', 'for the cases of one mutant', '60s')
     .option('--shrink-time <time>', 'for one kill', '30s')
     .option('--build-time <time>', 'for one build of a mutant', '240s')
-    .option(
-      '--deadline <time>',
-      'for one case, a long one up to nine times; a kernel that takes longer is killed',
-      '60s',
-    )
+    .addOption(deadlineOption('60s'))
     .option('--checked <policy>', 'also on the checked build: auto, always (only), never', 'auto')
     .option('--seed <seed>', 'a number or a git hash (default: the current commit)')
     .option('--workers <n>', 'mutants at a time (default: one for each core)')

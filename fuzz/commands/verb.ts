@@ -3,7 +3,7 @@
 // A definition names a verb's options and loads its code (NAME.ts) only when it is called, so that
 // `--help` stays quick. verbs.ts lists them all.
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 
 export interface VerbContext {
   /** Takes the exit code of a command that has ended. */
@@ -17,6 +17,12 @@ export type DefineVerb = (program: Command, context: VerbContext) => void;
 /** For an option that may be repeated. */
 export const collected = (value: string, before: string[]) => [...before, value];
 
+/** How long a case may take unless it is said (campaign/case-deadline.ts). */
+export function deadlineOption(most: string): Option {
+  const what = 'for one case, a long one up to nine times; a kernel that takes longer is killed';
+  return new Option('--deadline <time>', what).default(most);
+}
+
 const KERNEL = 'sim:sm_80, sim:sm_89, sim:sm_90, cuda:N, lib:PATH, exec:COMMAND, ref: or mutant:ID';
 
 /** The options of every verb that runs cases on a kernel. */
@@ -27,9 +33,5 @@ export function withRunOptions(command: Command): Command {
     .option('--twin <uri>', 'another kernel that has to give the same bits')
     .option('--property <name>', 'only this property; may be repeated', collected, [])
     .option('--workdir <dir>', 'holds the case that each worker runs', '.kvproof')
-    .option(
-      '--deadline <time>',
-      'for one case, a long one up to nine times; a kernel that takes longer is killed',
-      '60s',
-    );
+    .addOption(deadlineOption('60s'));
 }

@@ -8,7 +8,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Device } from '../../properties/kernel.js';
 import { Mailbox } from '../campaign/mailbox.js';
-import { SUPERVISOR } from '../campaign/process-tree.js';
+import { supervised } from '../campaign/process-tree.js';
 import type { FromStudyWorker, StudySetup, StudyTask, ToStudyWorker } from './study-messages.js';
 
 /** Loading the weights takes 2 s, opening a mutant for the first time some minutes. */
@@ -56,7 +56,7 @@ export class StudyProcess {
     const child = fork(workerPath, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: { ...process.env, [SUPERVISOR]: String(process.pid) },
+      env: supervised(),
     });
     const opened = new StudyProcess(child);
     const reply = await opened.ask({ kind: 'open', setup }, OPEN_DEADLINE_MS);

@@ -21,14 +21,16 @@ const CROWD_STEPS = [1, 2, 3];
 const DEPTHS = [2, 3, 4, 5, 8];
 /** Records of each of two or three splits: more than two warps of a block add to one result. */
 const SPLIT_RECORDS = [3, 4, 5, 6];
-/** Few, and around the lanes of a warp, which share a row's partial results in a merge. */
-const SPLITS = [2, 3, 32, 33];
+/** The lanes of a warp share a row's partial results in a merge. */
+const LANES = 32;
+/** Few, and around those lanes. */
+const SPLITS = [2, 3, LANES, LANES + 1];
 /** Beyond 16 bits: the last length that fits, and some that do not, with and without a tail. */
 const LONG = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 16 + 128, 2 ** 16 + 131];
 /** 129 splits of 512 records: their product takes more than 16 bits too. */
 const LONG_SPLITS = [0, 1, 4, 129];
 /** A long request takes so many times the budget of another case, in one query head. */
-const LONG_BUDGETS = 9;
+export const LONG_BUDGETS = 9;
 
 export interface RareSpace {
   readonly problem: ProblemSpace;
@@ -142,7 +144,7 @@ function deep(random: fc.Random, c: Case, { problem: space, deepTokensMax }: Rar
  */
 function split(random: fc.Random, c: Case, { problem: space, deepTokensMax }: RareSpace): Case {
   const splits = pick(random, SPLITS);
-  const each = splits > SPLITS[1] ? 1 : pick(random, SPLIT_RECORDS);
+  const each = splits < LANES ? pick(random, SPLIT_RECORDS) : 1;
   const records = splits * each + random.nextInt(0, 1);
   const tail = random.nextInt(0, 1) * random.nextInt(1, recordTokens - 1);
   return alone(random, c, space, Math.min(records * recordTokens + tail, deepTokensMax), splits);
