@@ -3,6 +3,7 @@
 // called for (commands/verbs.ts). Every error is one sentence on the error output; a stack is shown
 // with --debug only.
 
+import './node-version.js'; // first
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';

@@ -152,7 +152,10 @@ function checkInit() {
   const written = join(out, 'init');
   rmSync(written, { recursive: true, force: true });
   for (const kind of ['python', 'pytorch', 'triton', 'cpp', 'cuda']) {
-    run(join(stage, 'kvproof'), 'init', join(written, kind), '--kind', kind, '--name', kind);
+    const folder = join(written, kind);
+    const said = run(join(stage, 'kvproof'), 'init', folder, '--kind', kind, '--name', kind);
+    // Where the archive is unpacked there is no node and no npx to type.
+    if (!said.includes(`${name}/kvproof verify`)) fail(`init names no command to type:\n${said}`);
   }
   rmSync(written, { recursive: true });
 }

@@ -1,7 +1,7 @@
 // Builds everything native into build/Release with cmake-js (npm runs it as the install script, and
 // `npm run build` calls it). Nothing is downloaded.
 //
-// It never fails an installation: where the tools are missing it prints the one line that installs
+// It fails an installation for a Node that cannot run the package, and for nothing else: where the tools are missing it prints the one line that installs
 // them, where the build fails it prints the compiler's first error and keeps the whole log; either
 // way `kvproof doctor` says later what is missing. A build whose sources have not changed is not
 // repeated. `--strict` exits with 1 instead, for checks that must not go on without a build.
@@ -9,9 +9,10 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import os from 'node:os';
+import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runTelling } from './build-progress.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const outFolder = join(root, 'build', 'Release');
@@ -19,6 +20,8 @@ const stampFile = join(outFolder, 'sources.stamp');
 const errorFile = join(outFolder, 'build-error.txt');
 const strict = process.argv.includes('--strict');
 const cudaArchitectures = architectures();
+/** As a line of a log, at most so far apart. */
+const tellEveryMs = 10_000;
 
 /** Build files that tell one source state from another. @returns {string[]} */
 function sources(/** @type {string} */ folder) {
@@ -91,10 +94,28 @@ function giveUp(/** @type {string} */ sentence, /** @type {string} */ log) {
   process.exit(strict ? 1 : 0);
 }
 
+/** The line that installs what is missing and builds: of a clone, or of a package in a project. */
+function remedy() {
+  const inProject = root.split(sep).includes('node_modules');
+  const build = inProject ? `node ${fileURLToPath(import.meta.url)}` : 'npm run build';
+  const sudo = process.getuid?.() === 0 ? '' : 'sudo ';
+  return `${sudo}apt-get install -y g++ make cmake && ${build}`;
+}
+
+const { engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const least = engines.node.replace('>=', '');
+if (process.version.slice(1).localeCompare(least, 'en', { numeric: true }) < 0) {
+  console.error(
+    `kvproof: Node ${process.version.slice(1)} was found, ${least} or newer is required`,
+  );
+  process.exit(1);
+}
 const missing = missingTools();
 if (missing.length > 0) {
-  const found = `kvproof: no kernels were built, ${missing.join(', ')} not found; install with:`;
-  giveUp(`${found} sudo apt-get install -y g++ make cmake && npm run build`, '');
+  giveUp(
+    `kvproof: no kernels were built, ${missing.join(', ')} not found; install with: ${remedy()}`,
+    '',
+  );
 }
 const wanted = stamp();
 if (
@@ -114,22 +135,21 @@ if (home && home[1] !== root) rmSync(cache);
 const started = Date.now();
 console.log('kvproof: building the kernels, their emulator and the addon ...');
 const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/package.json');
-const build = spawnSync(
+const { status, log } = await runTelling(
   process.execPath,
   [join(dirname(cmakeJs), 'bin', 'cmake-js'), 'compile', '--directory', root],
   {
     cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
     env: {
       ...process.env,
       KVPROOF_CUDA_ARCHITECTURES: cudaArchitectures,
-      CMAKE_BUILD_PARALLEL_LEVEL: String(Math.min(availableParallelism(), 16)),
+      CMAKE_BUILD_PARALLEL_LEVEL: String(Math.min(os.availableParallelism(), 16)),
     },
   },
+  tellEveryMs,
+  (line) => console.log(`kvproof: ${line}`),
 );
-const log = `${build.stdout ?? ''}${build.stderr ?? ''}`;
-if (build.status !== 0) {
+if (status !== 0) {
   const lines = log.split('\n');
   const first = lines.find((line) => /\berror\b|CMake Error|ERR!/i.test(line)) ?? 'no message';
   giveUp(

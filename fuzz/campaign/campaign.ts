@@ -18,7 +18,7 @@ import {
 import { readBaseline } from './finding-store.js';
 import { Lane, type OpenLaneResult } from './lane.js';
 import { headCommit, packageRoot } from './package-root.js';
-import { CASE_SPACE, casesFor, type Plan, planCases } from './plan.js';
+import { CASE_SPACE, casesFor, inTurn, type Plan, planCases } from './plan.js';
 import { type CaseRecord, CLIMBED, type PoolOptions, type PoolResult, runCases } from './pool.js';
 import { type ReportedFinding, storeShrunk } from './reported-finding.js';
 import type { Seed } from './seed.js';
@@ -96,14 +96,16 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     const { budget, workers } = options;
     const generated =
       budget.generated ?? casesFor(budget.seconds ?? 0, workers, hello.capabilities);
-    const plan = planCases({
-      stored: stored.stored,
-      realCache: options.corpus,
-      capabilities: hello.capabilities,
-      arbitrary,
-      seed: options.seed,
-      generated,
-    });
+    const plan = inTurn(
+      planCases({
+        stored: stored.stored,
+        realCache: options.corpus,
+        capabilities: hello.capabilities,
+        arbitrary,
+        seed: options.seed,
+        generated,
+      }),
+    );
     options.events.opened(kernel, hello, plan);
     const run: PoolOptions = {
       lanes,

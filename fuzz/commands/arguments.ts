@@ -2,11 +2,11 @@
 // mistake.
 
 import { statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { basename, dirname, relative } from 'node:path';
+import os from 'node:os';
+import { basename, dirname, join, relative } from 'node:path';
 import { properties } from '../../properties/index.js';
 import { TWIN } from '../../properties/twin.js';
-import { headCommit } from '../campaign/package-root.js';
+import { headCommit, packageRoot } from '../campaign/package-root.js';
 import { parseSeed, type Seed } from '../campaign/seed.js';
 import { Workdir } from '../campaign/workdir.js';
 
@@ -54,7 +54,7 @@ export function seedFrom(text: string | undefined): Seed {
 }
 
 export function workersFrom(text: string | undefined): number {
-  const cores = availableParallelism();
+  const cores = os.availableParallelism();
   return text === undefined ? cores : Math.min(cores, parseCount('--workers', text, 1024));
 }
 
@@ -98,10 +98,16 @@ export function propertiesFrom(
 
 /** A command line that runs this program again as it was started, here and now. */
 export function commandLine(...words: string[]): string {
+  return [...program(), ...words].map(quoted).join(' ');
+}
+
+function program(): string[] {
   const script = process.argv[1] ?? '';
-  const program =
-    basename(script) === 'kvproof' ? ['npx', 'kvproof'] : ['node', relative(process.cwd(), script)];
-  return [...program, ...words].map(quoted).join(' ');
+  if (basename(script) === 'kvproof') return ['npx', 'kvproof'];
+  const archive = dirname(packageRoot()); // of native/bundle.mjs: app, node and kvproof
+  if (process.execPath !== join(archive, 'node')) return ['node', relative(process.cwd(), script)];
+  const launcher = relative(process.cwd(), join(archive, 'kvproof'));
+  return [launcher.includes('/') ? launcher : `./${launcher}`];
 }
 
 /** The command that runs a stored case as it was run. */

@@ -5,7 +5,7 @@ import { openLane } from '../campaign/campaign.js';
 import { headCommit } from '../campaign/package-root.js';
 import { conform as conformKernel } from '../conform/conform.js';
 import { conformJson, conformSummary, countLaws, lawLine } from '../report/conform.js';
-import { Progress } from '../report/progress.js';
+import { Progress, Waiting } from '../report/progress.js';
 import { print, tell, writeReport } from '../report/writer.js';
 import { parseSeconds, reportPath, workdirFrom } from './arguments.js';
 
@@ -22,7 +22,10 @@ export async function conform(kernel: string, flags: ConformFlags): Promise<numb
   const deadlineMs = 1000 * parseSeconds('--deadline', flags.deadline);
   const workdir = workdirFrom(flags.workdir);
   const { checked } = flags;
-  const opened = await openLane({ kernel, checked, twin: undefined, workdir });
+  const opened = await Waiting.during(
+    `opening ${kernel}`,
+    openLane({ kernel, checked, twin: undefined, workdir }),
+  );
   if (opened.kind === 'error') return refuse(opened);
   const { lane, hello } = opened;
   const { capabilities, device } = hello;

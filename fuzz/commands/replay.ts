@@ -6,6 +6,7 @@ import { caseHash } from '../../properties/case.js';
 import { openLane } from '../campaign/campaign.js';
 import { readCases, type StoredCase } from '../campaign/case-file.js';
 import { type CaseOutcome, outcomeOf } from '../campaign/outcome.js';
+import { Waiting } from '../report/progress.js';
 import { replayLines, replaySummary } from '../report/replay.js';
 import { print, tell } from '../report/writer.js';
 import { parseSeconds, propertiesFrom, UsageError, workdirFrom } from './arguments.js';
@@ -29,7 +30,10 @@ export async function replay(paths: readonly string[], flags: ReplayFlags): Prom
   const counts = { pass: 0, fail: 0, unsupported: 0, broken: 0 };
   for (const [kernel, cases] of byKernel(stored, flags.kernel)) {
     const { checked, twin } = flags;
-    const opened = await openLane({ kernel, checked, twin, workdir });
+    const opened = await Waiting.during(
+      `opening ${kernel ?? 'the kernel'}`,
+      openLane({ kernel, checked, twin, workdir }),
+    );
     if (opened.kind === 'error') return refuse(opened);
     const abort = () => void opened.lane.close();
     interrupt.addEventListener('abort', abort);

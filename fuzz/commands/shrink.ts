@@ -13,7 +13,7 @@ import { headCommit } from '../campaign/package-root.js';
 import { CASE_SPACE } from '../campaign/plan.js';
 import { storeShrunk } from '../campaign/reported-finding.js';
 import { failureReport } from '../report/failure.js';
-import { Progress } from '../report/progress.js';
+import { Progress, Waiting } from '../report/progress.js';
 import { print, tell } from '../report/writer.js';
 import {
   parseSeconds,
@@ -50,7 +50,10 @@ export async function shrink(path: string, flags: ShrinkFlags): Promise<number> 
   const interrupt = interruptSignal();
 
   const { checked, twin } = flags;
-  const opened = await openLane({ kernel, checked, twin, workdir });
+  const opened = await Waiting.during(
+    `opening ${kernel ?? 'the kernel'}`,
+    openLane({ kernel, checked, twin, workdir }),
+  );
   if (opened.kind === 'error') {
     tell(`kvproof shrink: ${opened.message}`);
     return opened.exitCode;

@@ -5,7 +5,7 @@ import { type Campaign, type CampaignOptions, runCampaign } from '../campaign/ca
 import { RUN } from '../campaign/outcome.js';
 import type { Plan } from '../campaign/plan.js';
 import { type Tally, tally } from '../campaign/tally.js';
-import { Progress } from '../report/progress.js';
+import { Progress, Waiting } from '../report/progress.js';
 import { campaignReport, startLines } from '../report/terminal.js';
 import { print, tell } from '../report/writer.js';
 import {
@@ -50,10 +50,12 @@ export async function verify(flags: VerifyFlags, version: string): Promise<numbe
   tellOrphans(options);
   const progress = new Progress();
   const state = { done: 0, planned: 0, failures: 0 };
+  const opening = new Waiting(`opening ${options.kernel ?? 'the kernel'}`);
   const result = await runCampaign({
     ...options,
     events: {
       opened(kernel, hello, plan) {
+        opening.end();
         print(...startLines(kernel, hello), planLine(plan));
         state.planned = plan.length;
       },
@@ -67,6 +69,7 @@ export async function verify(flags: VerifyFlags, version: string): Promise<numbe
       },
     },
   });
+  opening.end();
   progress.end();
   if (result.kind === 'error') {
     tell(`kvproof verify: ${result.message}`);

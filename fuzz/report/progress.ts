@@ -26,7 +26,7 @@ export class Progress {
     this.lastAt = now;
     const line = progressLine(state, now - this.startedAt);
     if (this.terminal) {
-      process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+      process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}`);
       this.drawn = true;
     } else {
       tell(line);
@@ -37,6 +37,31 @@ export class Progress {
   end(): void {
     if (this.drawn) process.stderr.write('\r\x1b[2K');
     this.drawn = false;
+  }
+}
+
+/** Says every 5 s what is being waited for: compiling a mutant takes half a minute. */
+export class Waiting {
+  private readonly startedAt = Date.now();
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(what: string, everyMs = LINE_MS) {
+    this.timer = setInterval(() => {
+      tell(`${what}, ${((Date.now() - this.startedAt) / 1000).toFixed(0)} s`);
+    }, everyMs);
+  }
+
+  static async during<T>(what: string, work: Promise<T>): Promise<T> {
+    const waiting = new Waiting(what);
+    try {
+      return await work;
+    } finally {
+      waiting.end();
+    }
+  }
+
+  end(): void {
+    clearInterval(this.timer);
   }
 }
 

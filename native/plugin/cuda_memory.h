@@ -41,15 +41,20 @@ inline kvp_status report(cudaError_t error, const char* where, char* err, size_t
 inline kvp_status open(uint32_t ordinal, kvp_device* device, char* err, size_t err_bytes) {
   int count = 0;
   const cudaError_t counted = cudaGetDeviceCount(&count);
-  if (counted == cudaErrorInsufficientDriver || counted == cudaErrorNoDevice || count == 0) {
-    snprintf(err, err_bytes, "cuda:%u: no CUDA device answers on this machine (%s)", ordinal,
+  if (counted == cudaErrorInsufficientDriver) {
+    snprintf(err, err_bytes, "no NVIDIA driver on this machine, or one older than CUDA %d.%d",
+             CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    return KVP_DEVICE;
+  }
+  if (counted == cudaErrorNoDevice || count == 0) {
+    snprintf(err, err_bytes, "no CUDA device answers on this machine (%s)",
              counted == cudaSuccess ? "none is visible" : cudaGetErrorString(counted));
     return KVP_DEVICE;
   }
   if (counted != cudaSuccess) return report(counted, "cudaGetDeviceCount", err, err_bytes);
   if (ordinal >= static_cast<uint32_t>(count)) {
-    snprintf(err, err_bytes, "cuda:%u: this machine has %d CUDA device%s, numbered from 0", ordinal,
-             count, count == 1 ? "" : "s");
+    snprintf(err, err_bytes, "this machine has %d CUDA device%s, numbered from 0", count,
+             count == 1 ? "" : "s");
     return KVP_DEVICE;
   }
   cudaError_t e = cudaSetDevice(static_cast<int>(ordinal));

@@ -7,9 +7,12 @@ reference/formats). Replace quantize() and attend() by calls of your kernel, and
 supports; kvproof.py beside this file says what run() gets and returns.
 """
 
-import numpy as np
-
 import kvproof
+
+try:
+    import numpy as np
+except ImportError as error:
+    kvproof.fail("kernel.py: `pip install numpy` installs what is missing (%s)" % error)
 
 BLOCK = 32
 
