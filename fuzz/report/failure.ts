@@ -61,7 +61,7 @@ function shrinkText(finding: ReportedFinding['finding'], originalCase: Case): st
   if (steps === 0) return `not shrunk: ${count(tries, 'smaller case')} tried, none fails so`;
   const end = smallest ? 'nothing smaller fails' : 'stopped by the time limit';
   const to = sizeText(finding.case);
-  return `shrunk from ${from} to ${to} in ${steps} steps of ${tries} tries, ${end}`;
+  return `shrunk from ${from} to ${to} in ${count(steps, 'step')} of ${tries} tries, ${end}`;
 }
 
 function sizeText({ problem }: Case): string {

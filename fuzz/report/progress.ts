@@ -1,10 +1,13 @@
 // progress.ts - what a run says while it runs: on a terminal one line that is redrawn, at most
-// every 200 ms, and in a log one line every 5 s. It goes to the error output, never into a result.
+// every 200 ms, and in a log one line every 5 s, also while a case takes longer. It goes to the
+// error output, never into a result.
 
 import { tell } from './writer.js';
 
 const REDRAW_MS = 200;
 const LINE_MS = 5_000;
+/** How often it is looked whether a line is due. */
+const TICK_MS = 1_000;
 
 export interface ProgressState {
   readonly phase: string;
@@ -16,15 +19,26 @@ export interface ProgressState {
 export class Progress {
   private readonly startedAt = Date.now();
   private readonly terminal = process.stderr.isTTY === true;
+  private readonly timer: NodeJS.Timeout;
+  private state: ProgressState | null = null;
   private lastAt = this.startedAt;
   private drawn = false;
 
+  constructor(private readonly everyMs = process.stderr.isTTY === true ? REDRAW_MS : LINE_MS) {
+    this.timer = setInterval(() => this.draw(), TICK_MS).unref();
+  }
+
   /** Draws `state`, unless it is too early for a further line. */
   update(state: ProgressState): void {
+    this.state = state;
+    this.draw();
+  }
+
+  private draw(): void {
     const now = Date.now();
-    if (now - this.lastAt < (this.terminal ? REDRAW_MS : LINE_MS)) return;
+    if (this.state === null || now - this.lastAt < this.everyMs) return;
     this.lastAt = now;
-    const line = progressLine(state, now - this.startedAt);
+    const line = progressLine(this.state, now - this.startedAt);
     if (this.terminal) {
       process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}`);
       this.drawn = true;
@@ -35,6 +49,7 @@ export class Progress {
 
   /** Clears the line, so that the report starts on an empty one. */
   end(): void {
+    clearInterval(this.timer);
     if (this.drawn) process.stderr.write('\r\x1b[2K');
     this.drawn = false;
   }
