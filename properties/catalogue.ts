@@ -83,6 +83,18 @@ export const properties: readonly Property[] = [
   duplicatedTokens, // 1 + 2
 ];
 
+/** A first look at a case: what two runs and one reference tell. */
+export const firstLook: readonly Property[] = [
+  exactCodes,
+  dequantizedValues,
+  redzone,
+  determinism,
+  refusal,
+  declaration,
+  reportedSizes,
+  errorBound,
+];
+
 /** The properties that a campaign judges on a generated case (choice.ts). */
 export function propertiesFor(c: Case): readonly Property[] {
   return chosenProperties(properties, c);

@@ -11,7 +11,7 @@ export {
   multiplyAdds,
   tensorElements,
 } from './case.js';
-export { properties, propertiesFor } from './catalogue.js';
+export { firstLook, properties, propertiesFor } from './catalogue.js';
 export {
   allCoverageCells,
   allFeatureCells,

@@ -14,6 +14,7 @@ import type { CaseLine } from './journal.js';
 import { readSegment, segmentPaths } from './journal-reader.js';
 import { LEDGER_SCHEMA, Ledger, readLedger } from './ledger.js';
 import { mergeCampaigns } from './merge-campaigns.js';
+import { PAIRS_MAX } from './plan.js';
 import { COOKIE } from './process-tree.js';
 import { Workdir } from './workdir.js';
 import { DEFAULT_LIMITS, WorkerProcess } from './worker-process.js';
@@ -29,7 +30,14 @@ async function fuzz(kernel: string, change: Partial<FuzzOptions> = {}) {
     shard: { index: 1, count: 1 },
     ...{ folder, resume: false, corpus: null, ledger: Ledger.empty, isKnown: () => false },
     budget: { generated: 8, seconds: null },
-    ...{ workers: 1, mode: 'long', batch: 4, fullOneIn: 1, properties: ['exact-codes'] },
+    ...{
+      workers: 1,
+      mode: 'long',
+      batch: 4,
+      fullOneIn: 1,
+      pairsMax: PAIRS_MAX,
+      properties: ['exact-codes'],
+    },
     ...{ caseDeadlineMs: 60_000, shrinkMs: 1 },
     limits: DEFAULT_LIMITS,
     replayCommand: (path, uri) => `replay ${path} ${uri}`,
@@ -170,6 +178,7 @@ it('a session goes on where another ended, and only with the same campaign', asy
   await expect(fuzz('hostile:wrong@150', { folder })).rejects.toThrow('--resume');
   const resume = { folder, resume: true };
   await expect(fuzz('hostile:wrong@150', { ...resume, seed: 2 })).rejects.toThrow('the seed');
+  await expect(fuzz('hostile:wrong@150', { ...resume, pairsMax: 64 })).rejects.toThrow('--pairs');
   const more = await fuzz('hostile:wrong@150', {
     ...resume,
     budget: { generated: 9, seconds: null },

@@ -33,7 +33,7 @@ import { CAMPAIGN_SCHEMA, campaignId, fingerprintOf, type Manifest } from './man
 import { NATIVE_REFERENCE } from './native-agreement.js';
 import { RUN } from './outcome.js';
 import { headCommit, packageRoot } from './package-root.js';
-import { CASE_SPACE, type Plan, planCases, sweepArbitrary } from './plan.js';
+import { PAIRS_MAX, type Plan, planCases, spaceOfPairs, sweepArbitrary } from './plan.js';
 import type { Seed } from './seed.js';
 import { reasonOf, Workdir } from './workdir.js';
 
@@ -88,7 +88,7 @@ async function withKernels(groups: readonly KernelGroup[], options: FuzzOptions)
       plans[i].length,
       statistics.kernelOf({ kernel: group.name }).done,
     );
-    const arbitrary = caseArbitrary(group.hello.capabilities, CASE_SPACE);
+    const arbitrary = caseArbitrary(group.hello.capabilities, spaceOfPairs(options.pairsMax));
     const tracker = new FindingTracker();
     return { name: group.name, plan: plans[i], source, tracker, arbitrary };
   });
@@ -143,12 +143,15 @@ function begin(
     const { device, capabilities } = hello;
     return { name, device, capabilities, fingerprint: fingerprintOf(plans[i]) };
   });
-  const { checked, twin = null, properties, shard, fullOneIn } = options;
-  const sweep = fullOneIn > 1 ? { fullOneIn } : {};
+  const { checked, twin = null, properties, shard, fullOneIn, pairsMax } = options;
+  const kind = {
+    ...(fullOneIn > 1 ? { fullOneIn } : {}),
+    ...(pairsMax === PAIRS_MAX ? {} : { pairsMax }),
+  };
   const manifest: Manifest = {
     schema: CAMPAIGN_SCHEMA,
-    id: campaignId({ seed, checked, twin, properties, ...sweep, kernels }),
-    ...{ seed, kernels, checked, twin, properties, ...sweep },
+    id: campaignId({ seed, checked, twin, properties, ...kind, kernels }),
+    ...{ seed, kernels, checked, twin, properties, ...kind },
     shard: `${shard.index}/${shard.count}`,
     commit: headCommit(process.cwd()),
     createdAt: new Date().toISOString(),
@@ -172,6 +175,7 @@ function differenceOf(old: Manifest, now: Manifest): string | null {
     ['the twin', old.twin, now.twin],
     ['the properties', old.properties, now.properties],
     ['--full-one-in', old.fullOneIn ?? 1, now.fullOneIn ?? 1],
+    ['--pairs', old.pairsMax ?? PAIRS_MAX, now.pairsMax ?? PAIRS_MAX],
     ['the kernels', old.kernels.map(({ name }) => name), now.kernels.map(({ name }) => name)],
   ];
   for (const [what, a, b] of facts) {
@@ -191,12 +195,14 @@ function planOf(
 ): Plan {
   const { fullOneIn } = options;
   const { capabilities } = hello;
+  const space = spaceOfPairs(options.pairsMax);
+  const sweep = { fullOneIn, arbitrary: sweepArbitrary(capabilities, space) };
   return planCases({
-    ...(fullOneIn > 1 ? { sweep: { fullOneIn, arbitrary: sweepArbitrary(capabilities) } } : {}),
+    ...(fullOneIn > 1 ? { sweep } : {}),
     stored,
     realCache: options.corpus !== null,
     capabilities,
-    arbitrary: caseArbitrary(capabilities, CASE_SPACE),
+    arbitrary: caseArbitrary(capabilities, space),
     seed,
     generated: options.budget.generated ?? Number.MAX_SAFE_INTEGER / 2,
   });

@@ -42,6 +42,8 @@ export interface FuzzOptions {
    * (sweep.ts); 1: every one.
    */
   readonly fullOneIn: number;
+  /** Of a token and a query head, that a generated case has at most (plan.ts). */
+  readonly pairsMax: number;
   readonly caseDeadlineMs: number;
   readonly shrinkMs: number;
   readonly limits: WorkerLimits;

@@ -30,6 +30,8 @@ export interface Manifest {
   readonly twin: string | null;
   /** Absent: every case is judged in full. */
   readonly fullOneIn?: number;
+  /** Absent: PAIRS_MAX of plan.ts. */
+  readonly pairsMax?: number;
   /** null: all. */
   readonly properties: readonly string[] | null;
   /** As "2/4"; after a merge the shards that were joined, separated by commas. */
@@ -53,13 +55,13 @@ export function fingerprintOf(plan: Plan): string {
 }
 
 export function campaignId(
-  facts: Pick<Manifest, 'seed' | 'checked' | 'twin' | 'properties' | 'fullOneIn'> & {
+  facts: Pick<Manifest, 'seed' | 'checked' | 'twin' | 'properties' | 'fullOneIn' | 'pairsMax'> & {
     readonly kernels: readonly Pick<ManifestKernel, 'name' | 'fingerprint'>[];
   },
 ): string {
-  const { seed, checked, twin, properties, fullOneIn } = facts;
+  const { seed, checked, twin, properties, fullOneIn, pairsMax } = facts;
   const kernels = facts.kernels.map(({ name, fingerprint }) => [name, fingerprint]);
-  return fnv1a64(JSON.stringify({ seed, checked, twin, properties, fullOneIn, kernels }));
+  return fnv1a64(JSON.stringify({ seed, checked, twin, properties, fullOneIn, pairsMax, kernels }));
 }
 
 export type ParsedManifest =
@@ -84,6 +86,9 @@ export function parseManifest(json: unknown): ParsedManifest {
   if (typeof checked !== 'boolean') return wrong('checked: true or false is required');
   if (fields.fullOneIn !== undefined && !Number.isSafeInteger(fields.fullOneIn)) {
     return wrong('fullOneIn: a number is required');
+  }
+  if (fields.pairsMax !== undefined && !Number.isSafeInteger(fields.pairsMax)) {
+    return wrong('pairsMax: a number is required');
   }
   if (twin !== null && !isText(twin)) return wrong('twin: a kernel or null is required');
   if (properties !== null && !isTexts(properties)) {

@@ -1,9 +1,11 @@
 // The order of a run that a time may end early: the same cases, the real cache and generated ones
-// in turn.
+// in turn; and how large generated cases may be.
 import { describe, expect, it } from 'vitest';
 import { caseArbitrary } from '../../properties/arbitrary/case.js';
-import { referenceCapabilities } from '../../properties/reference-kernel.js';
-import { CASE_SPACE, inTurn, planCases } from './plan.js';
+import { multiplyAdds } from '../../properties/case.js';
+import { ReferenceKernel, referenceCapabilities } from '../../properties/reference-kernel.js';
+import { CASE_SPACE, inTurn, PAIRS_MAX, planCases, spaceOfPairs } from './plan.js';
+import { drawAt } from './seed.js';
 
 const capabilities = {
   ...referenceCapabilities(null),
@@ -44,4 +46,18 @@ describe('cases in turn', () => {
     expect(new Set(origins(2).slice(4))).toEqual(new Set(['real-cache']));
     expect(new Set(origins(realCache + 3).slice(2 * realCache))).toEqual(new Set(['generated']));
   });
+});
+
+const { capabilities: everything } = new ReferenceKernel();
+const costs = (pairs: number) => {
+  const arbitrary = caseArbitrary(everything, { ...spaceOfPairs(pairs), longTokensMax: 0 });
+  return Array.from({ length: 300 }, (_, i) => multiplyAdds(drawAt(arbitrary, 3, i).problem));
+};
+
+it('no generated case has more pairs of a token and a query head than are allowed', () => {
+  for (const pairs of [64, 1024, PAIRS_MAX]) {
+    const most = Math.max(...costs(pairs));
+    expect(most, `${pairs} pairs`).toBeLessThanOrEqual(256 * pairs);
+    expect(most, `${pairs} pairs`).toBeGreaterThan(128 * pairs);
+  }
 });

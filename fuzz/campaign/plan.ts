@@ -7,7 +7,7 @@
 // and on a slow one.
 
 import type * as fc from 'fast-check';
-import { caseArbitrary } from '../../properties/arbitrary/case.js';
+import { type CaseSpace, caseArbitrary, defaultSpace } from '../../properties/arbitrary/case.js';
 import { type Case, caseHash } from '../../properties/case.js';
 import { keyOf, word } from '../../properties/generator.js';
 import type { Capabilities } from '../../properties/kernel.js';
@@ -19,6 +19,16 @@ import { drawAt, type Seed } from './seed.js';
  * What may be generated: the real cache is at hand here, and NaN in K or V is a state of the world.
  */
 export const CASE_SPACE = { codeLm: true, nonFinite: true } as const;
+
+/** Multiplications and additions of one pair of a token and a query head of 128 channels. */
+const PAIR = 2 * 128;
+/** Pairs that a generated case has at most, where nobody says another number. */
+export const PAIRS_MAX = defaultSpace.multiplyAddsMax / PAIR;
+
+/** What may be generated with so many pairs; rare kinds that need more of them are not drawn. */
+export function spaceOfPairs(pairsMax: number): Partial<CaseSpace> {
+  return { ...CASE_SPACE, multiplyAddsMax: PAIR * pairsMax };
+}
 
 export interface PlannedCase {
   readonly index: number;
@@ -114,8 +124,11 @@ function isFull(place: number, oneIn: number): boolean {
 }
 
 /** Cases that the native reference can judge: tensors from recipes, tokens all at once. */
-export function sweepArbitrary(capabilities: Capabilities): fc.Arbitrary<Case> {
-  return caseArbitrary({ ...capabilities, append: false }, { ...CASE_SPACE, codeLm: false });
+export function sweepArbitrary(
+  capabilities: Capabilities,
+  space: Partial<CaseSpace>,
+): fc.Arbitrary<Case> {
+  return caseArbitrary({ ...capabilities, append: false }, { ...space, codeLm: false });
 }
 
 /**

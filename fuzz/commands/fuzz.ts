@@ -54,6 +54,7 @@ export interface FuzzFlags {
   processes: string;
   batch: string;
   fullOneIn: string;
+  pairs: string;
   deadline: string;
   shrinkTime: string;
   memory?: string;
@@ -147,6 +148,7 @@ async function optionsFrom(flags: FuzzFlags): Promise<Omit<FuzzOptions, 'events'
     mode: modeFrom(flags.processes),
     batch: parseCount('--batch', flags.batch, 1_000_000),
     fullOneIn: parseCount('--full-one-in', flags.fullOneIn, 1_000_000),
+    pairsMax: parseCount('--pairs', flags.pairs, 1_000_000),
     properties: propertiesFrom(flags.property, flags.twin),
     caseDeadlineMs: 1000 * parseSeconds('--deadline', flags.deadline),
     shrinkMs: 1000 * parseSeconds('--shrink-time', flags.shrinkTime),

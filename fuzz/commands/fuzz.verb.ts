@@ -24,6 +24,7 @@ export const fuzzVerb: DefineVerb = (program, { settle }) => {
     .option('--processes <mode>', 'long: as long as they live; fresh: one a batch; both', 'both')
     .option('--batch <n>', 'cases of a fresh process', '128')
     .option('--full-one-in <n>', 'judge one case in n by all, the others natively in batches', '1')
+    .option('--pairs <n>', 'of a token and a query head, of a generated case at most', '8192')
     .addOption(deadlineOption('60s'))
     .option('--shrink-time <time>', 'for one finding', '30s')
     .option('--memory <size>', 'of one worker and all it starts, e.g. 4g (default: its share)')

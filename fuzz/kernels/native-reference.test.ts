@@ -14,7 +14,7 @@ import { DISTRIBUTIONS } from '../../properties/recipe.js';
 import { readCases } from '../campaign/case-file.js';
 import { NATIVE_REFERENCE, nativeAgreement } from '../campaign/native-agreement.js';
 import { packageRoot } from '../campaign/package-root.js';
-import { planCases, sweepArbitrary } from '../campaign/plan.js';
+import { CASE_SPACE, planCases, sweepArbitrary } from '../campaign/plan.js';
 import { builtLibrary } from './built-library.js';
 import { parseCapabilities } from './capabilities.js';
 import {
@@ -105,7 +105,7 @@ async function judged(
     const parsed = parseCapabilities(described.capabilities, { ...described, sm });
     if (parsed.kind === 'error') throw new Error(parsed.message);
     const { capabilities } = parsed;
-    const arbitrary = sweepArbitrary(capabilities);
+    const arbitrary = sweepArbitrary(capabilities, CASE_SPACE);
     const plan = planCases({
       ...{ stored: [], realCache: false, capabilities, arbitrary, seed: 11, generated: 1e6 },
     });

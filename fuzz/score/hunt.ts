@@ -1,14 +1,13 @@
 // hunt.ts - one mutant, from its file to a kill and the small case that shows it.
 //
-// The plain emulated build runs fast and sees wrong numbers; the checked build runs some ten times
-// slower and sees races, barriers and stray accesses too. So the budget is cut into slices that
-// double, plain first, and either build goes on with its own place in one list of cases. A failure
+// The plain emulated build runs fast and sees wrong numbers; the checked build takes twice as long
+// and sees races, barriers and stray accesses too. So the budget is cut into slices that double,
+// plain first, and either build goes on in its own list of cases (hunt-plan.ts). A failure
 // counts as a kill only if the clean kernel passes the same case in the same property; what it
 // fails there is a false positive and the hunt goes on.
 
 import { caseArbitrary } from '../../properties/arbitrary/case.js';
 import { type Case, canonicalJson } from '../../properties/case.js';
-import { propertiesFor } from '../../properties/index.js';
 import type { OutputError } from '../../properties/output-error.js';
 import { type FailureGroup, groupFailures, shrinkGroup } from '../campaign/failure-group.js';
 import { Lane } from '../campaign/lane.js';
@@ -18,7 +17,7 @@ import type { Seed } from '../campaign/seed.js';
 import type { Workdir } from '../campaign/workdir.js';
 import { buildInChild } from './build.js';
 import type { CleanKernels } from './clean.js';
-import { HuntPlan } from './hunt-plan.js';
+import { type HuntedCase, HuntPlan } from './hunt-plan.js';
 import type { MutantFile } from './mutant-set.js';
 import type { Build, MutantResult, MutantStatus, ShrunkSize } from './result.js';
 
@@ -133,7 +132,7 @@ class Hunt {
       return { kind: 'ended', result: this.result('killed', fieldsOf(group, null, build)) };
     }
     const { lane, hello } = opened;
-    const open = { build, lane, plan: new HuntPlan(hello.capabilities, seed), next: 0 };
+    const open = { build, lane, plan: new HuntPlan(hello.capabilities, seed, build), next: 0 };
     this.builds.set(build, open);
     return { kind: 'open', open };
   }
@@ -156,17 +155,16 @@ class Hunt {
     }
   }
 
-  private async failureOn(open: OpenBuild, planned: PlannedCase): Promise<FailureGroup | null> {
-    const generated = planned.origin === 'generated';
-    const names = generated ? propertiesFor(planned.case).map(({ name }) => name) : null;
+  private async failureOn(open: OpenBuild, planned: HuntedCase): Promise<FailureGroup | null> {
     const { caseDeadlineMs, interrupt } = this.options;
-    const outcome = await outcomeOf(open.lane, planned.case, names, caseDeadlineMs);
+    const { case: c, properties } = planned;
+    const outcome = await outcomeOf(open.lane, c, properties, caseDeadlineMs);
     if (interrupt.aborted) return null;
     if (outcome.kind === 'lost') throw new Error(outcome.message);
     if (outcome.kind === 'broken') throw new Error(`${outcome.message}\n${outcome.stack}`);
     const groups = groupFailures([{ planned, verdicts: outcome.verdicts }]);
     for (const group of groups) {
-      if (await this.isClean(open.build, planned.case, group.property)) return group;
+      if (await this.isClean(open.build, c, group.property)) return group;
     }
     return null;
   }
@@ -248,7 +246,7 @@ function openFailure(message: string): Pick<FailureGroup, 'property' | 'failure'
 }
 
 function fieldsOf(
-  group: Pick<FailureGroup, 'property' | 'failure'> & { first: PlannedCase | null },
+  group: Pick<FailureGroup, 'property' | 'failure'> & { first: Pick<PlannedCase, 'case'> | null },
   shrunk: Case | null,
   build: Build | null,
 ): Partial<MutantResult> {

@@ -119,16 +119,18 @@ async function control(
   const architectures = [...new Set(results.map(({ architecture }) => architecture))];
   for (const architecture of architectures) {
     const own = results.filter((result) => result.architecture === architecture);
-    const plan = new HuntPlan((await clean.hello(architecture)).capabilities, options.seed);
+    const { capabilities } = await clean.hello(architecture);
     const most: Record<Build, number> = {
       plain: Math.max(...own.map(({ cases, checkedCases }) => cases - checkedCases)),
       checked: Math.max(...own.map(({ checkedCases }) => checkedCases)),
     };
     for (const build of ['plain', 'checked'] as const) {
       let next = 0;
+      const plan = new HuntPlan(capabilities, options.seed, build);
       const work = async () => {
         while (next < most[build] && Date.now() < stopAt && !options.interrupt.aborted) {
-          await clean.passes(architecture, build, plan.at(next++).case, null);
+          const { case: c, properties } = plan.at(next++);
+          await clean.passes(architecture, build, c, properties);
           options.events.controlling(next, most[build]);
         }
       };
@@ -136,8 +138,9 @@ async function control(
       if (options.interrupt.aborted) return;
     }
     if (hunt.ruleCases === 0) continue;
-    for (const c of ruleCases(plan, hunt.ruleCases)) await clean.measure(architecture, c);
-    const known = new Set(ruleCases(plan, hunt.ruleCases).map(caseHash));
+    const seen = ruleCases(new HuntPlan(capabilities, options.seed, 'plain'), hunt.ruleCases);
+    for (const c of seen) await clean.measure(architecture, c);
+    const known = new Set(seen.map(caseHash));
     for (const { killingCase } of own) {
       if (killingCase === null || options.interrupt.aborted) continue;
       const c = JSON.parse(killingCase);

@@ -1,0 +1,36 @@
+// The order of cases on a mutant: a function of the seed, apart for the two builds.
+
+import { expect, it } from 'vitest';
+import { firstLook, propertiesFor } from '../../properties/index.js';
+import { ReferenceKernel } from '../../properties/reference-kernel.js';
+import { HuntPlan } from './hunt-plan.js';
+import type { Build } from './result.js';
+
+const { capabilities } = new ReferenceKernel();
+const LENGTH = 96;
+const planned = (build: Build, seed = 1) => {
+  const plan = new HuntPlan(capabilities, seed, build);
+  return Array.from({ length: LENGTH }, (_, i) => plan.at(i));
+};
+
+it('equal seeds give equal plans, and the checked build draws other cases than the plain one', () => {
+  const plain = planned('plain');
+  expect(planned('plain').map(({ hash }) => hash)).toEqual(plain.map(({ hash }) => hash));
+  const drawn = plain.filter(({ origin }) => origin === 'generated').map(({ hash }) => hash);
+  const others = new Set([...planned('checked'), ...planned('plain', 2)].map(({ hash }) => hash));
+  const small = drawn.filter((hash) => others.has(hash)); // an empty case may come twice
+  expect(small.length).toBeLessThan(drawn.length / 20);
+});
+
+it('three cases in four get a first look, and every kind of case is judged by all now and then', () => {
+  const names = (list: readonly { name: string }[]) => list.map(({ name }) => name);
+  const plain = planned('plain');
+  for (const { index, origin, case: c, properties } of plain) {
+    if (index % 4 !== 0) expect(properties).toEqual(names(firstLook));
+    else if (origin === 'generated') expect(properties).toEqual(names(propertiesFor(c)));
+    else expect(properties).toBeNull();
+  }
+  const whole = plain.filter(({ index }) => index % 4 === 0).map(({ origin }) => origin);
+  expect(whole).toContain('generated');
+  expect(whole.filter((origin) => origin !== 'generated').length).toBeGreaterThan(4);
+});
