@@ -4,8 +4,10 @@
 // like a kernel that passes everything, since a case that is declined is not judged. Nothing is
 // launched: the answer of supports() is judged.
 
+import { caseSchemeError } from '../reference/formats/case-scheme.js';
 import { recordTokens, type Scheme } from '../reference/scheme.js';
 import { CASE_SCHEMA, type Case } from './case.js';
+import { undeclared } from './declared.js';
 import type { Capabilities, FormatSupport } from './kernel.js';
 import type { Judgement, Property, Verdict } from './property.js';
 
@@ -94,17 +96,30 @@ export function declaredCases(c: Case, capabilities: Capabilities): Within[] {
   ];
 }
 
+/** A kernel that declares itself complete accepts this case. */
+function isPromised(c: Case, capabilities: Capabilities): boolean {
+  const isPossible = caseSchemeError(c.scheme, c.problem) === null;
+  return capabilities.complete === true && isPossible && undeclared(capabilities, c) === null;
+}
+
 export const declaration: Property = {
   name: 'declaration',
   statement:
     'A kernel accepts the simplest problem of every format and with every option that it ' +
-    'declares, and each limit that it declares.',
-  blind: 'Formats and limits that are reached together; that what is accepted also runs.',
+    'declares, and each limit that it declares; and every case, if it declares to be complete.',
+  blind:
+    'That what is accepted also runs; of kernels that do not declare to be complete, formats and ' +
+    'limits that are reached together.',
   oneIn: 4,
   ofAnswers: true,
 
   judge(judgement: Judgement): Verdict {
     const { kernel, case: c } = judgement;
+    const declined = isPromised(c, kernel.capabilities) ? kernel.supports(c) : null;
+    if (declined !== null) {
+      const message = `supports: found "${declined}", required null: all that is declared is accepted`;
+      return { kind: 'fail', signature: 'declaration/declined', message };
+    }
     const within = declaredCases(c, kernel.capabilities);
     for (const { rule, asked, case: declared } of within) {
       const reason = kernel.supports(declared);

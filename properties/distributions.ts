@@ -133,6 +133,43 @@ function anyExponent(key: Key, channel: number): number {
   return w & 1 ? value : -value;
 }
 
+/**
+ * The power of two of a line, from 0 to reach - 1: any, of each channel, token or block of 32 x 32;
+ * one for two tokens, falling as they come; or 0 but for the largest of one channel or token in 16,
+ * or in 128, so that there may be one of them.
+ */
+function binadeOf(drawing: Drawing, row: Row, channel: number, reach: number): number {
+  const head = derive(headKey(drawing.key, row), 0x62696e61);
+  const kind = word(head, 1) & 7;
+  const others = word(head, 1) & 8 ? 15 : 127;
+  const line = kind & 1 ? derive(head, row.request + 2) : head;
+  const place = kind & 1 ? row.position : channel;
+  switch (kind) {
+    case 0:
+    case 1:
+      return below(line, 2 + place, reach);
+    case 2:
+      return below(blockKey(drawing, row, channel), 6, reach);
+    case 3:
+      return reach - 1 - ((row.position >>> 1) % reach);
+    default:
+      return (word(line, 2 + place) & others) === 0 ? reach - 1 : 0;
+  }
+}
+
+/** Normal values in lines of very different magnitude, 2^5 to 2^23 apart, around 1. */
+function binades(drawing: Drawing, row: Row, x: Float64Array): void {
+  const key = rowKey(drawing.key, row);
+  const reach = 6 * (1 + (word(derive(headKey(drawing.key, row), 0x62696e61), 0) & 3));
+  fill(x, (channel) => {
+    let value = normal(key, channel);
+    const power = binadeOf(drawing, row, channel, reach) - (reach >>> 1);
+    for (let i = 0; i < power; i++) value *= 2;
+    for (let i = 0; i > power; i--) value /= 2;
+    return value;
+  });
+}
+
 const NON_FINITE = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
 
 /**
@@ -153,6 +190,21 @@ function nonFiniteGroups(drawing: Drawing, row: Row, x: Float64Array): void {
     const w = word(line, 1 + Math.floor((alongTokens ? row.position : channel) / run));
     if ((w & others) !== 0) return normal(key, channel);
     return NON_FINITE[(w >>> 10) & 3] ?? NON_FINITE[1 + (word(key, channel) & 1)];
+  });
+}
+
+/**
+ * Normal but for the last tokens of a request, one to four of them, which hold NaN or infinities,
+ * throughout or in about one channel in 16.
+ */
+function nonFiniteLast(drawing: Drawing, row: Row, x: Float64Array): void {
+  const key = rowKey(drawing.key, row);
+  const head = derive(derive(derive(drawing.key, row.request), row.head), 0x6c617374);
+  const w = word(head, 0);
+  const isLast = row.position + 1 + (w & 3) >= row.tokens;
+  fill(x, (channel) => {
+    const isHit = isLast && ((w & 4) === 0 || (word(head, 1 + channel) & 15) === 0);
+    return isHit ? NON_FINITE[(w >>> 3) % 3] : normal(key, channel);
   });
 }
 
@@ -264,6 +316,8 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   },
   /** Neighbouring groups that differ in everything: parameters taken from the wrong place. */
   patchwork,
+  /** Scales far apart: sums that one of them decides, parameters that another one's unit loses. */
+  binades,
   /** Normal with about one element in 1024 NaN, +Inf or -Inf: containment. */
   'non-finite': (d, r, x) => {
     const key = rowKey(d.key, r);
@@ -274,4 +328,6 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   },
   /** Whole groups and whole rows of NaN or infinities: ranges of infinity less infinity. */
   'non-finite-groups': nonFiniteGroups,
+  /** What the last query token alone sees: containment among query tokens. */
+  'non-finite-last': nonFiniteLast,
 };

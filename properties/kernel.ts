@@ -83,6 +83,11 @@ export interface Capabilities {
    * a head's result on the other heads. Absent: not promised.
    */
   readonly batchInvariant?: boolean;
+  /**
+   * Every possible case within this declaration is accepted: one that is declined is a finding.
+   * Absent: the kernel may have further reasons of its own.
+   */
+  readonly complete?: boolean;
   /** Largest number of query tokens of a request; 1 unless given. */
   readonly queryTokensMax?: number;
   /**

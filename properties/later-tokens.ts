@@ -3,10 +3,11 @@
 // amplitude, so that one that is seen takes all of the weight; or keys and values are NaN, which a
 // weight of 0 does not stop.
 //
-// Tokens that share quantisation parameters with others cannot change alone: of K per channel only
-// those in the window do.
+// Tokens that share quantisation parameters with others cannot change alone: along channels only
+// those in the window do. V has parameters per token in nearly all formats, also where K has not.
 
 import { elementFromF64, elementValues } from '../reference/format.js';
+import { specOf } from '../reference/formats/case-scheme.js';
 import {
   elementType,
   firstTokens,
@@ -27,10 +28,11 @@ const NAME = 'later-tokens';
 /** Of the new keys and values, times the sign of a query's element. */
 const AMPLITUDES = [96, Number.NaN];
 
-/** How many of the last tokens of each request change, at most `later`, (requests). */
-function changedTokens({ problem, scheme }: Case, later: number): number[] {
-  const isAlone = scheme.format === 'fp16' || scheme.kAxis === 'token';
-  return problem.tokens.map((tokens) => Math.min(later, isAlone ? tokens : tokens % recordTokens));
+/** From which token on keys or values of a request of so many can change alone. */
+function firstAlone({ scheme }: Case, tensor: 'k' | 'v', tokens: number): number {
+  const ownAxis = tensor === 'k' ? scheme.kAxis : specOf(scheme)?.axisOf.v;
+  const isAlone = scheme.format === 'fp16' || ownAxis !== 'channel';
+  return isAlone ? 0 : tokens - (tokens % recordTokens);
 }
 
 function changed(c: Case, inputs: Inputs, key: Key): Derived {
@@ -43,17 +45,20 @@ function changed(c: Case, inputs: Inputs, key: Key): Derived {
   const values = elementValues(type);
   const first = firstTokens(problem);
   const ratio = queriesPerKvHead(problem);
-  const counts = changedTokens(c, later);
+  const counts = problem.tokens.map((tokens) => Math.min(later, tokens)); // of changed tokens
   const [k, v] = [inputs.k.slice(), inputs.v.slice()];
   for (const [request, count] of counts.entries()) {
+    const [ownKey, ownValue] = (['k', 'v'] as const).map((tensor) => {
+      return first[request] + firstAlone(c, tensor, problem.tokens[request]);
+    });
     for (let token = first[request + 1] - count; token < first[request + 1]; token++) {
       for (let head = 0; head < kvHeads; head++) {
         const query = rowOf(problem, request, 0, head * ratio) * headSize;
         const at = (token * kvHeads + head) * headSize;
         for (let d = 0; d < headSize; d++) {
           const sign = values[inputs.q[query + d]] * c.options.softmaxScale < 0 ? -1 : 1;
-          k[at + d] = elementFromF64(type, sign * amplitude);
-          v[at + d] = elementFromF64(type, ((d % 7) - 3) * amplitude);
+          if (token >= ownKey) k[at + d] = elementFromF64(type, sign * amplitude);
+          if (token >= ownValue) v[at + d] = elementFromF64(type, ((d % 7) - 3) * amplitude);
         }
       }
     }
@@ -74,7 +79,7 @@ export const laterTokens: Property = {
   statement:
     'When keys and values of later query tokens change, the rows of earlier query tokens keep ' +
     'their bits.',
-  blind: 'Later tokens that share their K parameters with earlier ones.',
+  blind: 'Keys and values of later tokens that share their parameters with earlier ones.',
   oneIn: 2,
 
   judge(judgement: Judgement): Verdict {

@@ -33,15 +33,17 @@ export const DISTRIBUTIONS = [
   'outlier-group',
   'extremes',
   'patchwork',
+  'binades',
   'non-finite',
   'non-finite-groups',
+  'non-finite-last',
 ] as const;
 
 export type Distribution = (typeof DISTRIBUTIONS)[number];
 
 /** Whether a recipe of this name may hold NaN and infinities. */
 export function isNonFinite(name: Recipe['distribution']): boolean {
-  return name === 'non-finite' || name === 'non-finite-groups';
+  return name.startsWith('non-finite');
 }
 
 export interface DrawnRecipe {

@@ -84,10 +84,14 @@ function backed(found: Record<string, boolean | number>, host: HostFacts): void 
   if (found.append === true && found.paged !== true) fail('paged', found.paged, 'true with append');
 }
 
+const FLAGS = [
+  ...(['batchInvariant', 'complete', 'paged', 'append', 'dequantize', 'strided'] as const),
+];
+
 /** What a library may promise or support beyond the first version of the interface. */
 function optional(c: Fields, host: HostFacts): Partial<Capabilities> {
   const found: Record<string, boolean | number> = {};
-  for (const name of ['batchInvariant', 'paged', 'append', 'dequantize', 'strided'] as const) {
+  for (const name of FLAGS) {
     if (c[name] !== undefined) found[name] = flag(c[name], name);
   }
   if (c.queryTokensMax !== undefined) {

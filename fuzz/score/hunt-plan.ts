@@ -78,12 +78,11 @@ export class HuntPlan {
     return { ...planned(index, chosen[place - 1]), properties: FIRST_LOOK };
   }
 
-  /** Small, fixed and full ones in turn; a long draw takes too much of a budget. */
+  /** Fixed ones in between small and full ones; a long draw takes too much of a budget. */
   private whole(turn: number, index: number): Choice {
-    const round = Math.floor(turn / 3);
-    if (turn % 3 === 0) return this.drawSmall(index);
-    if (turn % 3 === 1) return this.fixedOrFull(round, index);
-    return this.drawFull(round % (FULL_KINDS.length - 1), index);
+    if (turn & 1) return this.fixedOrFull(turn >> 1, index);
+    if ((turn & 2) === 0) return this.drawSmall(index);
+    return this.drawFull((turn >> 2) % (FULL_KINDS.length - 1), index);
   }
 
   private judgedByAll(index: number, chosen: Choice): HuntedCase {

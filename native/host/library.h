@@ -20,6 +20,7 @@ namespace kvproof {
 struct Answer {
   kvp_status status = KVP_OK;
   std::string text;
+  bool wordless = false;  // it failed and gave no reason; text is ours
   bool ok() const { return status == KVP_OK; }
 };
 
@@ -33,7 +34,8 @@ Answer ask(const char* name, const Call& call) {
   text[sizeof(text) - 1] = '\0';
   if (answer.ok()) return answer;
   answer.text = text;
-  if (answer.text.empty()) {
+  answer.wordless = answer.text.empty();
+  if (answer.wordless) {
     answer.text = std::string(name) + ": returned status " +
                   std::to_string(static_cast<int>(answer.status)) + " without a message";
   }

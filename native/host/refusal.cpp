@@ -88,18 +88,25 @@ std::string status_text(kvp_status status) {
   return "status " + std::to_string(static_cast<int>(status));
 }
 
+// A refusal has a reason: what is wrong with an answer to a wrong argument, or nothing.
+std::string wrong_answer(const Answer& answer, bool invalid) {
+  if (invalid ? answer.status != KVP_INVALID : answer.ok()) return status_text(answer.status);
+  return answer.wordless ? "a refusal without a message" : "";
+}
+
 void ask_problems(const Library& library, const kvp_problem& right, std::vector<Unrefused>* found) {
   for (const ProblemFault& fault : problem_faults()) {
     kvp_problem wrong = right;
     fault.change(&wrong);
     const Answer supported = library.supports(wrong);
-    const bool refused = fault.invalid ? supported.status == KVP_INVALID : !supported.ok();
-    if (!refused) found->push_back({"supports", fault.name, status_text(supported.status)});
+    const std::string of_supports = wrong_answer(supported, fault.invalid);
+    if (!of_supports.empty()) found->push_back({"supports", fault.name, of_supports});
     kvp_sizes sizes{};
     const Answer sized = ask("sizes", [&](char* err, size_t err_bytes) {
       return library.table().sizes(&wrong, &sizes, err, err_bytes);
     });
-    if (sized.ok()) found->push_back({"sizes", fault.name, status_text(sized.status)});
+    const std::string of_sizes = wrong_answer(sized, false);
+    if (!of_sizes.empty()) found->push_back({"sizes", fault.name, of_sizes});
   }
 }
 
@@ -226,8 +233,9 @@ void ask_overlaps(const char* name, Stage stage, const Pointer (&pointers)[N],
       const Answer answer = ask(name, [&](char* err, size_t err_bytes) {
         return stage(&problem, &wrong, nullptr, err, err_bytes);
       });
-      if (answer.status == KVP_INVALID) continue;
-      found->push_back({name, fault, status_text(answer.status)});
+      const std::string wrong_about = wrong_answer(answer, true);
+      if (wrong_about.empty()) continue;
+      found->push_back({name, fault, wrong_about});
       return;  // something may have run with it: what comes after proves nothing
     }
   }
@@ -248,8 +256,9 @@ void ask_pointers(const char* name, Stage stage, const Pointer (&pointers)[N],
       const Answer answer = ask(name, [&](char* err, size_t err_bytes) {
         return stage(&problem, &wrong, nullptr, err, err_bytes);
       });
-      if (answer.status != KVP_INVALID) {
-        found->push_back({name, fault, status_text(answer.status)});
+      const std::string wrong_about = wrong_answer(answer, true);
+      if (!wrong_about.empty()) {
+        found->push_back({name, fault, wrong_about});
         return;  // something may have run with it: what comes after proves nothing
       }
       const char* touched = buffers->touched();
@@ -269,8 +278,9 @@ void ask_append_without_table(Stage append, const kvp_problem& problem, Buffers*
     return append(&problem, &pointers, nullptr, err, err_bytes);
   });
   const std::string fault = "no page table";
-  if (answer.status != KVP_INVALID) {
-    found->push_back({"append", fault, status_text(answer.status)});
+  const std::string wrong_about = wrong_answer(answer, true);
+  if (!wrong_about.empty()) {
+    found->push_back({"append", fault, wrong_about});
     return;
   }
   const char* touched = buffers->touched();

@@ -117,7 +117,8 @@ static const char capabilities[] =
 "append":true,"dequantize":true,"strided":true,"arithmetic":{"operands":"folded","sumLanes":8,
 "schedule":[{"sm":80,"warps":[[8192,4],[16384,2],[32768,1]]},
 {"sm":90,"warps":[[8192,4],[32768,3]],"exponential":"ex2.approx.ftz.f32"}]},
-"tiles":[8,16,32,64,128,1024],"deterministic":true,"batchInvariant":true})";
+"tiles":[8,16,32,64,128,1024],"deterministic":true,"batchInvariant":true,
+"complete":true})";
 
 }  // namespace kvproof
 

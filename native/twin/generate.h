@@ -131,11 +131,47 @@ TWIN_FN double extreme(const Element& e, uint32_t w) {
   return (static_cast<double>(below(row_key(e), e.channel, 2047)) - 1023) / 16777216;
 }
 
+TWIN_FN uint32_t binade_of(const Element& e, Key head, uint32_t reach) {
+  const uint32_t kind = word(head, 1) & 7, others = word(head, 1) & 8 ? 15 : 127;
+  const Key line = kind & 1 ? derive(head, e.request + 2) : head;
+  const uint32_t place = kind & 1 ? e.position : e.channel;
+  switch (kind) {
+    case 0:
+    case 1:
+      return below(line, 2 + place, reach);
+    case 2:
+      return below(block_key(e), 6, reach);
+    case 3:
+      return reach - 1 - (e.position >> 1) % reach;
+    default:
+      return (word(line, 2 + place) & others) == 0 ? reach - 1 : 0;
+  }
+}
+
+TWIN_FN double binades(const Element& e) {
+  const Key head = derive(head_key(e), 0x62696e61);
+  const uint32_t kind = word(head, 0) & 3;
+  const uint32_t reach = 6 * (kind + 1);
+  const int power = static_cast<int>(binade_of(e, head, reach)) - static_cast<int>(reach / 2);
+  return normal(row_key(e), e.channel) * power_of_two(power);
+}
+
+TWIN_FN double non_finite_of(uint32_t kind) {
+  return kind == 0 ? quiet_nan() : kind == 1 ? infinity() : -infinity();
+}
+
+TWIN_FN double non_finite_last(const Element& e) {
+  const Key head = derive(derive(derive(e.key, e.request), e.head), 0x6c617374);
+  const uint32_t w = word(head, 0);
+  const bool is_last = uint64_t{e.position} + 1 + (w & 3) >= e.tokens;
+  const bool is_hit = is_last && ((w & 4) == 0 || (word(head, 1 + e.channel) & 15) == 0);
+  return is_hit ? non_finite_of((w >> 3) % 3) : normal(row_key(e), e.channel);
+}
+
 TWIN_FN double non_finite(const Element& e) {
   const uint32_t w = word(row_key(e), 0x10000 + e.channel);
   if ((w & 1023) != 0) return normal(row_key(e), e.channel);
-  const uint32_t kind = (w >> 10) % 3;
-  return kind == 0 ? quiet_nan() : kind == 1 ? infinity() : -infinity();
+  return non_finite_of((w >> 10) % 3);
 }
 
 TWIN_FN double non_finite_group(const Element& e) {
@@ -217,6 +253,10 @@ TWIN_FN double drawn(uint32_t distribution, const Element& e) {
       return uneven_ties(e);
     case 25:
       return non_finite_group(e);
+    case 26:
+      return binades(e);
+    case 27:
+      return non_finite_last(e);
     default:
       return 0;
   }

@@ -17,12 +17,14 @@ import { Choice, Whole, weighted } from './whole.js';
 export type OptionSpace = Pick<Capabilities, 'paged' | 'append' | 'strided'>;
 
 /**
- * 1/sqrt(head size) first, then 1, then scales that flatten, sharpen or overflow a careless kernel.
+ * 1/sqrt(head size) first, then 1, then scales that flatten, sharpen or overflow a careless kernel,
+ * and those that turn the order of the scores or leave none.
  */
-const SOFTMAX_SCALES = [1 / Math.sqrt(128), 1, 0.5, 0.125, 2 ** -10, 4, 64, 1024, 0.3].map(
-  Math.fround,
-);
-const SOFTMAX_WEIGHTS = [10, 4, 1, 1, 1, 1, 1, 1, 1];
+const SOFTMAX_SCALES = [
+  ...[1 / Math.sqrt(128), 1, 0.5, 0.125, 2 ** -10, 4, 64, 1024, 0.3],
+  ...[-1 / Math.sqrt(128), -1, -64, 0],
+].map(Math.fround);
+const SOFTMAX_WEIGHTS = [10, 4, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1];
 
 /** 0: the kernel chooses; then few, many, and more than there are records. */
 const SPLITS = [0, 1, 2, 3, 4, 7, 8, 16, 33, 129];

@@ -3,6 +3,7 @@
 // a table of requests, the warps of a block in each of several splits, the bits of a small integer.
 
 import type fc from 'fast-check';
+import { caseSchemeError } from '../../reference/formats/case-scheme.js';
 import { type Problem, queryTokenCount } from '../../reference/problem.js';
 import { recordTokens } from '../../reference/scheme.js';
 import { type Case, multiplyAdds, type PageOptions } from '../case.js';
@@ -15,6 +16,9 @@ export type RareKind = (typeof RARE_KINDS)[number];
 export const CROWDS = [31, 32, 33, 34, 40, 63, 64, 65, 96, 97, 128, 129];
 /** What the requests of a crowd hold: mostly a part of a window, sometimes a record. */
 const CROWD_TOKENS = [0, 1, 2, 31, 127, 128, 128, 129, 130];
+/** KV heads of a crowd: with several of them its requests are a few tokens long. */
+const CROWD_HEADS = [1, 1, 3, 8];
+const FEW_TOKENS = [1, 2, 3];
 /** Steps of a crowd that is appended to: its records fill up together, or soon. */
 const CROWD_STEPS = [1, 2, 3];
 /** Times the largest tile: what a block works through before every buffer was used again. */
@@ -64,20 +68,26 @@ export function rareCase(random: fc.Random, c: Case, kind: RareKind, space: Rare
 }
 
 /**
- * Many short requests, with one KV head and a query head or two; half of them behind a page table,
- * and half of these in steps; all of them if `inSteps`.
+ * Many short requests, with few KV heads and a query head or two for each, so that there can be
+ * more blocks than multiprocessors; two thirds of them behind a page table, and half of these in
+ * steps; all of them if `inSteps`.
  */
 function crowd(random: fc.Random, c: Case, space: RareSpace, inSteps: boolean): Case {
   const { tokensMax, ratioMax, multiplyAddsMax } = space.problem;
-  const few = [pick(random, CROWD_TOKENS), pick(random, CROWD_TOKENS)];
+  const kvHeads = pick(random, CROWD_HEADS);
+  const lengths = kvHeads > 1 ? FEW_TOKENS : CROWD_TOKENS;
+  const few = [pick(random, lengths), pick(random, lengths)];
   const count = pick(random, CROWDS);
   const tokens = Array.from({ length: count }, () => Math.min(pick(random, few), tokensMax));
-  const queryHeads = random.nextInt(1, Math.min(2, ratioMax));
-  const splits = pick(random, [0, 1, 2, 2, 3]);
-  const problem = affordable({ ...c.problem, tokens, queryHeads, kvHeads: 1 }, multiplyAddsMax);
+  const queryHeads = kvHeads * random.nextInt(1, Math.min(2, ratioMax));
+  const splits = kvHeads > 1 ? 0 : pick(random, [0, 1, 2, 2, 3]);
+  const shape = { ...c.problem, tokens };
+  const problem =
+    affordable({ ...shape, queryHeads, kvHeads }, multiplyAddsMax) ??
+    affordable({ ...shape, queryHeads: queryHeads / kvHeads, kvHeads: 1 }, multiplyAddsMax);
   if (problem === null) return c;
   const { pages: _p, appended: _a, ...options } = c.options;
-  const isPaged = inSteps || (space.paged && random.nextInt(0, 1) === 0);
+  const isPaged = inSteps || (space.paged && random.nextInt(0, 2) !== 0);
   const isAppended = inSteps || (space.append && isPaged && random.nextInt(0, 1) === 0);
   return {
     ...c,
@@ -166,13 +176,20 @@ function alone(
   return { ...c, problem, options: { ...c.options, splits } };
 }
 
-/** One request whose length takes more than 16 bits. */
+/** One request whose length takes more than 16 bits, in the largest heads that are not too dear. */
 function long(random: fc.Random, c: Case, { problem: space, longTokensMax }: RareSpace): Case {
   const tokens = pick(random, LONG);
   const splits = pick(random, LONG_SPLITS);
+  if (tokens > longTokensMax) return c;
   const { queryTokens: _n, ...rest } = c.problem;
   const problem = { ...rest, tokens: [tokens], queryHeads: 1, kvHeads: 1 };
-  const isTooDear = multiplyAdds(problem) > LONG_BUDGETS * space.multiplyAddsMax;
-  if (isTooDear || tokens > longTokensMax) return c;
-  return { ...c, problem, options: { ...c.options, splits } };
+  const headSizes = space.headSizes.filter((headSize) => headSize <= c.problem.headSize);
+  const possible = headSizes
+    .map((headSize) => ({ ...problem, headSize }))
+    .filter((p) => multiplyAdds(p) <= LONG_BUDGETS * space.multiplyAddsMax)
+    .filter((p) => caseSchemeError(c.scheme, p) === null)
+    .sort((a, b) => b.headSize - a.headSize);
+  return possible.length === 0
+    ? c
+    : { ...c, problem: possible[0], options: { ...c.options, splits } };
 }

@@ -35,7 +35,7 @@ export const anyRecipe: RecipeSpace = { codeLm: true, nonFinite: true };
 const NAMES = [...DISTRIBUTIONS, 'code-lm'] as const;
 type Name = (typeof NAMES)[number];
 
-/** How often each is drawn, out of about 50: ordinary values most, then what finds layout bugs. */
+/** How often each is drawn, out of about 60: ordinary values most, then what finds layout bugs. */
 const WEIGHTS: Readonly<Record<Name, number>> = {
   zero: 1,
   constant: 1,
@@ -58,11 +58,13 @@ const WEIGHTS: Readonly<Record<Name, number>> = {
   sink: 2,
   needle: 2,
   patchwork: 6,
+  binades: 10,
   'huge-token': 2,
   'outlier-group': 3,
   extremes: 2,
   'non-finite': 2,
   'non-finite-groups': 2,
+  'non-finite-last': 2,
   'code-lm': 5,
 };
 

@@ -88,7 +88,7 @@ def capabilities(formats, layout="values", tokens_max=8192, heads_per_kv_max=64,
     """The declaration. formats: [{"format", "kAxis", "bits", "groups", "headSizes"}], lists each.
 
     Others, by their names in properties/kernel.ts: precision, blockTokens, tokensMultiple, lse,
-    eitherTie, batchInvariant, deterministic, tiles, arithmetic.
+    eitherTie, batchInvariant, complete, deterministic, tiles, arithmetic.
     """
     declared = {"formats": formats, "layout": layout, "tokensMax": tokens_max,
                 "headsPerKvMax": heads_per_kv_max, "arithmetic": None, "tiles": [8, 16, 128],
