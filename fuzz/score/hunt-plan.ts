@@ -2,9 +2,9 @@
 //
 // A gate runs what failed before and then anything; a score wants the first kill. Six kills in
 // seven come from a first look at a case, which takes a quarter of the time that all relations
-// take, so three cases in four get no more: a small draw, because nearly all bugs show in small
-// cases if these are diverse, a hand-written seed, and a draw of the full space or of a rare kind
-// (properties/arbitrary/rare.ts), each kind in turn. The fourth is judged by all.
+// take, so three cases in four get no more: hand-written seeds, then small draws, because nearly
+// all bugs show in small cases if these are diverse; and draws of the full space and of every rare
+// kind in turn (properties/arbitrary/rare.ts). The fourth is judged by all.
 //
 // The order is a function of the seed and of what the kernel declares, so every mutant of an
 // architecture meets the same cases. The checked build draws others than the plain one: it sees
@@ -71,8 +71,8 @@ export class HuntPlan {
     const place = index & 3;
     if (place === 0) return this.judgedByAll(index, this.whole(turn, index));
     const chosen = [
-      this.drawSmall(index),
-      this.fixedOrFull(turn, index),
+      this.fixed[2 * turn - 1] ?? this.drawSmall(index),
+      this.fixedOrFull(2 * turn, index),
       this.drawFull(turn, index),
     ];
     return { ...planned(index, chosen[place - 1]), properties: FIRST_LOOK };
