@@ -67,7 +67,7 @@ const judges = {
   'formats/bitdecoding-arithmetic': ['formats/record128', ...bitdecoding],
   'formats/bitdecoding-k-channel': bitdecoding,
   'formats/bitdecoding-k-tensor': bitdecoding,
-  'formats/case-scheme': ['formats/record128', ...laws],
+  'formats/case-scheme': ['formats/case-scheme'],
   'formats/define-format': anyFormat,
   'formats/format-spec': anyFormat,
   'formats/fp8-arithmetic': perToken,

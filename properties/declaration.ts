@@ -117,7 +117,7 @@ export const declaration: Property = {
     const { kernel, case: c } = judgement;
     const declined = isPromised(c, kernel.capabilities) ? kernel.supports(c) : null;
     if (declined !== null) {
-      const message = `supports: found "${declined}", required null: all that is declared is accepted`;
+      const message = `supports: found "${declined}", required null as all that is declared`;
       return { kind: 'fail', signature: 'declaration/declined', message };
     }
     const within = declaredCases(c, kernel.capabilities);

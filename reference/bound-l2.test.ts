@@ -263,3 +263,35 @@ describe('where there is no range', () => {
     expect(range && inRange(range, 0, Number.NaN)).toBe(false);
   });
 });
+
+describe('rows beside each other', () => {
+  it.each(['fp16', 'bf16'] as const)('have the ranges that each has alone, %s', (type) => {
+    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+    const made = [7, 8, 9].map((n) =>
+      attack(kinds[0], scheme, 300, draws(n), { headSize: 128, type }),
+    );
+    const [a] = made;
+    const arithmetic = declared('sm_90', 3);
+    const alone = made.map(({ q }) => rangeOf({ ...a, q }, arithmetic, 2));
+    const q = Uint16Array.from(made.flatMap((one) => [...one.q]));
+    const problem = { ...a.problem, queryHeads: made.length };
+    const l1 = boundL1(problem, a.softmaxScale, q, [a.head], arithmetic);
+    const all = boundL2(problem, a.softmaxScale, q, [a.head], arithmetic, 2, l1);
+    for (const [row, own] of alone.entries()) {
+      expect(own).not.toBeNull();
+      const part = (x: Float64Array | undefined) => x?.subarray(128 * row, 128 * (row + 1));
+      expect(part(all?.low)).toEqual(own?.low);
+      expect(part(all?.high)).toEqual(own?.high);
+      expect([all?.lseLow[row], all?.lseHigh[row]]).toEqual([own?.lseLow[0], own?.lseHigh[0]]);
+    }
+  });
+
+  it('are ranges of the declared core: another fraction, or bf16 for fp16, gives others', () => {
+    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+    const a = attack(kinds[0], scheme, 300, draws(7), { headSize: 128, type: 'fp16' });
+    const [hopper, ampere] = (['sm_90', 'sm_80'] as const).map((architecture) =>
+      rangeOf(a, declared(architecture, 3), 2),
+    );
+    expect(hopper?.low).not.toEqual(ampere?.low);
+  });
+});

@@ -12,7 +12,7 @@ export const scoreVerb: DefineVerb = (program, { settle }) => {
     .option('--generated <dir>', 'where --generate writes them (default: below --workdir)')
     .option('--oracle <name>', "another project's rule, or all; may be repeated", collected, [])
     .option('--time <time>', 'for the cases of one mutant', '60s')
-    .option('--shrink-time <time>', 'for one kill', '30s')
+    .option('--shrink-time <time>', 'for one kill', '25s')
     .option('--build-time <time>', 'for one build of a mutant', '240s')
     .addOption(deadlineOption('60s'))
     .option('--checked <policy>', 'also on the checked build: auto, always (only), never', 'auto')

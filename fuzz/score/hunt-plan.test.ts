@@ -13,7 +13,7 @@ const planned = (build: Build, seed = 1) => {
   return Array.from({ length: LENGTH }, (_, i) => plan.at(i));
 };
 
-it('equal seeds give equal plans, and the checked build draws other cases than the plain one', () => {
+it('equal seeds give equal plans, and the checked build draws other cases', () => {
   const plain = planned('plain');
   expect(planned('plain').map(({ hash }) => hash)).toEqual(plain.map(({ hash }) => hash));
   const drawn = plain.filter(({ origin }) => origin === 'generated').map(({ hash }) => hash);
@@ -22,7 +22,7 @@ it('equal seeds give equal plans, and the checked build draws other cases than t
   expect(small.length).toBeLessThan(drawn.length / 20);
 });
 
-it('three cases in four get a first look, and every kind of case is judged by all now and then', () => {
+it('three cases in four get a first look, and all kinds are judged by all now and then', () => {
   const names = (list: readonly { name: string }[]) => list.map(({ name }) => name);
   const plain = planned('plain');
   for (const { index, origin, case: c, properties } of plain) {

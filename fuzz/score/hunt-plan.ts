@@ -25,11 +25,13 @@ import type { Build } from './result.js';
 
 /** About 1,000 pairs of a token and a query head: 10 ms a run on the emulator. */
 const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 520, requestsMax: 4, kvHeadsMax: 3 } as const;
-/** Kinds of full draws in turn; null: as a campaign draws them. The last one takes seconds. */
+/** Kinds of full draws in turn; null: as a campaign draws them. */
 const FULL_KINDS = [
   ...([null, 'crowd', 'split', 'shared', null, 'deep'] as const),
-  ...(['steps', 'shared', null, 'crowd', 'split', 'long'] as const),
+  ...(['steps', 'long', 'shared', null, 'crowd', 'split'] as const),
 ];
+/** Those that all properties judge: a long one takes seconds a run. */
+const WHOLE_KINDS = FULL_KINDS.filter((kind) => kind !== 'long');
 /** Beyond any number of cases that a score runs: no two kinds of draws ever share a stream. */
 const FULL_FROM = 1 << 24;
 const CHECKED_FROM = 1 << 25;
@@ -49,6 +51,7 @@ const FIRST_LOOK = firstLook.map(({ name }) => name);
 export class HuntPlan {
   private readonly small;
   private readonly full: readonly fc.Arbitrary<Case>[];
+  private readonly fullOfAll: readonly fc.Arbitrary<Case>[];
   private readonly fixed: readonly Choice[];
   private readonly drawsFrom: number;
 
@@ -58,9 +61,10 @@ export class HuntPlan {
     build: Build,
   ) {
     this.small = caseArbitrary(capabilities, { ...CASE_SPACE, ...SMALL });
-    this.full = FULL_KINDS.map((kind) =>
-      caseArbitrary(capabilities, { ...CASE_SPACE, ...(kind === null ? {} : { always: kind }) }),
-    );
+    const drawing = (kind: (typeof FULL_KINDS)[number]) =>
+      caseArbitrary(capabilities, { ...CASE_SPACE, ...(kind === null ? {} : { always: kind }) });
+    this.full = FULL_KINDS.map(drawing);
+    this.fullOfAll = WHOLE_KINDS.map(drawing);
     this.fixed = [...seedCases(), ...realCases(capabilities)];
     this.drawsFrom = build === 'checked' ? CHECKED_FROM : 0;
   }
@@ -78,11 +82,11 @@ export class HuntPlan {
     return { ...planned(index, chosen[place - 1]), properties: FIRST_LOOK };
   }
 
-  /** Fixed ones in between small and full ones; a long draw takes too much of a budget. */
+  /** Fixed ones in between small and full ones. */
   private whole(turn: number, index: number): Choice {
     if (turn & 1) return this.fixedOrFull(turn >> 1, index);
     if ((turn & 2) === 0) return this.drawSmall(index);
-    return this.drawFull((turn >> 2) % (FULL_KINDS.length - 1), index);
+    return this.drawFull(turn >> 2, index, this.fullOfAll);
   }
 
   private judgedByAll(index: number, chosen: Choice): HuntedCase {
@@ -95,8 +99,8 @@ export class HuntPlan {
     return drawn(drawAt(this.small, this.seed, this.drawsFrom + index));
   }
 
-  private drawFull(turn: number, index: number): Choice {
-    const full = this.full[turn % this.full.length];
+  private drawFull(turn: number, index: number, kinds = this.full): Choice {
+    const full = kinds[turn % kinds.length];
     return drawn(drawAt(full, this.seed, this.drawsFrom + FULL_FROM + index));
   }
 
