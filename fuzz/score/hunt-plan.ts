@@ -27,8 +27,8 @@ import type { Build } from './result.js';
 const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 520, requestsMax: 4, kvHeadsMax: 3 } as const;
 /** Kinds of full draws in turn; null: as a campaign draws them. */
 const FULL_KINDS = [
-  ...([null, 'crowd', 'split', 'shared', null, 'deep'] as const),
-  ...(['steps', 'long', 'shared', null, 'crowd', 'split'] as const),
+  ...([null, 'crowd', 'split', 'shared', 'deep', 'steps'] as const),
+  ...([null, 'long', 'crowd', 'shared', 'steps', 'split'] as const),
 ];
 /** Those that all properties judge: a long one takes seconds a run. */
 const WHOLE_KINDS = FULL_KINDS.filter((kind) => kind !== 'long');

@@ -17,7 +17,7 @@ export const CROWDS = [31, 32, 33, 34, 40, 63, 64, 65, 96, 97, 128, 129];
 /** What the requests of a crowd hold: mostly a part of a window, sometimes a record. */
 const CROWD_TOKENS = [0, 1, 2, 31, 127, 128, 128, 129, 130];
 /** KV heads of a crowd: with several of them its requests are a few tokens long. */
-const CROWD_HEADS = [1, 1, 3, 8];
+const CROWD_HEADS = [1, 1, 1, 8];
 const FEW_TOKENS = [1, 2, 3];
 /** Steps of a crowd that is appended to: its records fill up together, or soon. */
 const CROWD_STEPS = [1, 2, 3];
