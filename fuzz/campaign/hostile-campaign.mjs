@@ -20,6 +20,7 @@ const options = {
     mode,
     batch: 8,
     fullOneIn: 1,
+    pairsMax: 8192,
     properties,
     caseDeadlineMs: 10_000,
     shrinkMs: 30_000,
