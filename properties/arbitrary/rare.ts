@@ -19,6 +19,8 @@ const CROWD_TOKENS = [0, 1, 2, 31, 127, 128, 128, 129, 130];
 /** KV heads of a crowd: with several of them its requests are a few tokens long. */
 const CROWD_HEADS = [1, 1, 1, 8];
 const FEW_TOKENS = [1, 2, 3];
+/** Requests then: each has a block for every head, and a block is what an emulator pays for. */
+const CROWDS_OF_HEADS = [33, 34, 40];
 /** Steps of a crowd that is appended to: its records fill up together, or soon. */
 const CROWD_STEPS = [1, 2, 3];
 /** Times the largest tile: what a block works through before every buffer was used again. */
@@ -77,7 +79,7 @@ function crowd(random: fc.Random, c: Case, space: RareSpace, inSteps: boolean): 
   const kvHeads = pick(random, CROWD_HEADS);
   const lengths = kvHeads > 1 ? FEW_TOKENS : CROWD_TOKENS;
   const few = [pick(random, lengths), pick(random, lengths)];
-  const count = pick(random, CROWDS);
+  const count = pick(random, kvHeads > 1 ? CROWDS_OF_HEADS : CROWDS);
   const tokens = Array.from({ length: count }, () => Math.min(pick(random, few), tokensMax));
   const queryHeads = kvHeads * random.nextInt(1, Math.min(2, ratioMax));
   const splits = kvHeads > 1 ? 0 : pick(random, [0, 1, 2, 2, 3]);
