@@ -58,7 +58,7 @@ const WEIGHTS: Readonly<Record<Name, number>> = {
   sink: 2,
   needle: 2,
   patchwork: 6,
-  binades: 7,
+  binades: 6,
   'huge-token': 2,
   'outlier-group': 3,
   extremes: 2,
