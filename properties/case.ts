@@ -66,6 +66,12 @@ export function tensorElements(problem: Problem): { q: number; kv: number } {
   };
 }
 
+/**
+ * Blocks of a decode launch that a case is given, one for each request, query head and split: an
+ * emulator starts a few thousand in a second, whether or not they find a token.
+ */
+export const ROW_SPLITS_MAX = 2 ** 13;
+
 /** Multiply-adds of one attention over the case: the measure of a case's cost. */
 export function multiplyAdds(problem: Problem): number {
   const tokens = problem.tokens.reduce((sum, n) => sum + n, 0);

@@ -138,8 +138,7 @@ function anyExponent(key: Key, channel: number): number {
  * one for two tokens, falling as they come; or 0 but for the largest of one channel or token in 16,
  * or in 128, so that there may be one of them.
  */
-function binadeOf(drawing: Drawing, row: Row, channel: number, reach: number): number {
-  const head = derive(headKey(drawing.key, row), 0x62696e61);
+function binadeOf(drawing: Drawing, row: Row, channel: number, head: Key, reach: number): number {
   const kind = word(head, 1) & 7;
   const others = word(head, 1) & 8 ? 15 : 127;
   const line = kind & 1 ? derive(head, row.request + 2) : head;
@@ -160,10 +159,11 @@ function binadeOf(drawing: Drawing, row: Row, channel: number, reach: number): n
 /** Normal values in lines of very different magnitude, 2^5 to 2^23 apart, around 1. */
 function binades(drawing: Drawing, row: Row, x: Float64Array): void {
   const key = rowKey(drawing.key, row);
-  const reach = 6 * (1 + (word(derive(headKey(drawing.key, row), 0x62696e61), 0) & 3));
+  const head = derive(headKey(drawing.key, row), 0x62696e61);
+  const reach = 6 * (1 + (word(head, 0) & 3));
   fill(x, (channel) => {
     let value = normal(key, channel);
-    const power = binadeOf(drawing, row, channel, reach) - (reach >>> 1);
+    const power = binadeOf(drawing, row, channel, head, reach) - (reach >>> 1);
     for (let i = 0; i < power; i++) value *= 2;
     for (let i = 0; i > power; i--) value /= 2;
     return value;

@@ -7,22 +7,18 @@ import { packedTokens } from '../reference/cache.js';
 import { queryRowCount } from '../reference/problem.js';
 import { recordTokens } from '../reference/scheme.js';
 import { accept, verdictOf } from './acceptance.js';
-import type { Case } from './case.js';
+import { type Case, ROW_SPLITS_MAX } from './case.js';
 import type { DefinedRegion } from './defined-bytes.js';
 import { below, type Key } from './generator.js';
 import { LIMITS } from './parse-case.js';
 import type { Judgement, Property, Verdict } from './property.js';
 import { sameBits } from './same-bits.js';
 
-/** Blocks of a launch; arbitrary/case.ts draws no more. */
-const ROW_SPLITS_MAX = 2 ** 13;
-
 type Buffer = DefinedRegion['buffer'];
 
 /** None, few, as many as records, one more, and more than any record needs. */
 function otherSplits({ problem, options }: Case, key: Key): number {
   const records = Math.max(...problem.tokens.map((n) => packedTokens(n) / recordTokens));
-  // A block for each row and split, whether or not it finds a token: an emulator pays for all.
   const most = Math.min(LIMITS.splits, Math.max(4, ROW_SPLITS_MAX / queryRowCount(problem)));
   const counts = [1, 2, 3, 4, 7, 16, records, records + 1, 129].filter(
     (n) => n > 0 && n <= most && n !== options.splits,

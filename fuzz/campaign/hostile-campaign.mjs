@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { runFuzz } from '../../dist/fuzz/campaign/fuzz-campaign.js';
 import { Ledger } from '../../dist/fuzz/campaign/ledger.js';
+import { PAIRS_MAX } from '../../dist/fuzz/campaign/plan.js';
 import { runQueueCampaign } from '../../dist/fuzz/campaign/queue-campaign.js';
 import { DEFAULT_LIMITS } from '../../dist/fuzz/campaign/worker-process.js';
 
@@ -20,7 +21,7 @@ const options = {
     mode,
     batch: 8,
     fullOneIn: 1,
-    pairsMax: 8192,
+    pairsMax: PAIRS_MAX,
     properties,
     caseDeadlineMs: 10_000,
     shrinkMs: 30_000,

@@ -84,11 +84,10 @@ export function parseManifest(json: unknown): ParsedManifest {
   if (seed.kind === 'error') return wrong('seed: a number or a git hash is required');
   const { kernels, properties, checked, twin } = fields;
   if (typeof checked !== 'boolean') return wrong('checked: true or false is required');
-  if (fields.fullOneIn !== undefined && !Number.isSafeInteger(fields.fullOneIn)) {
-    return wrong('fullOneIn: a number is required');
-  }
-  if (fields.pairsMax !== undefined && !Number.isSafeInteger(fields.pairsMax)) {
-    return wrong('pairsMax: a number is required');
+  for (const name of ['fullOneIn', 'pairsMax']) {
+    if (fields[name] !== undefined && !Number.isSafeInteger(fields[name])) {
+      return wrong(`${name}: a number is required`);
+    }
   }
   if (twin !== null && !isText(twin)) return wrong('twin: a kernel or null is required');
   if (properties !== null && !isTexts(properties)) {

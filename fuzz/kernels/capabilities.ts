@@ -84,9 +84,7 @@ function backed(found: Record<string, boolean | number>, host: HostFacts): void 
   if (found.append === true && found.paged !== true) fail('paged', found.paged, 'true with append');
 }
 
-const FLAGS = [
-  ...(['batchInvariant', 'complete', 'paged', 'append', 'dequantize', 'strided'] as const),
-];
+const FLAGS = ['batchInvariant', 'complete', 'paged', 'append', 'dequantize', 'strided'] as const;
 
 /** What a library may promise or support beyond the first version of the interface. */
 function optional(c: Fields, host: HostFacts): Partial<Capabilities> {

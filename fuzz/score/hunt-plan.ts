@@ -30,8 +30,6 @@ const FULL_KINDS = [
   ...([null, 'crowd', 'split', 'shared', 'deep', 'steps'] as const),
   ...([null, 'long', 'crowd', 'shared', 'steps', 'split'] as const),
 ];
-/** Those that all properties judge: a long one takes seconds a run. */
-const WHOLE_KINDS = FULL_KINDS.filter((kind) => kind !== 'long');
 /** Beyond any number of cases that a score runs: no two kinds of draws ever share a stream. */
 const FULL_FROM = 1 << 24;
 const CHECKED_FROM = 1 << 25;
@@ -51,6 +49,7 @@ const FIRST_LOOK = firstLook.map(({ name }) => name);
 export class HuntPlan {
   private readonly small;
   private readonly full: readonly fc.Arbitrary<Case>[];
+  /** Those that all properties judge: a long one takes seconds a run. */
   private readonly fullOfAll: readonly fc.Arbitrary<Case>[];
   private readonly fixed: readonly Choice[];
   private readonly drawsFrom: number;
@@ -61,10 +60,10 @@ export class HuntPlan {
     build: Build,
   ) {
     this.small = caseArbitrary(capabilities, { ...CASE_SPACE, ...SMALL });
-    const drawing = (kind: (typeof FULL_KINDS)[number]) =>
-      caseArbitrary(capabilities, { ...CASE_SPACE, ...(kind === null ? {} : { always: kind }) });
-    this.full = FULL_KINDS.map(drawing);
-    this.fullOfAll = WHOLE_KINDS.map(drawing);
+    this.full = FULL_KINDS.map((kind) =>
+      caseArbitrary(capabilities, { ...CASE_SPACE, ...(kind === null ? {} : { always: kind }) }),
+    );
+    this.fullOfAll = this.full.filter((_, i) => FULL_KINDS[i] !== 'long');
     this.fixed = [...seedCases(), ...realCases(capabilities)];
     this.drawsFrom = build === 'checked' ? CHECKED_FROM : 0;
   }

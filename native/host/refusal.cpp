@@ -88,10 +88,14 @@ std::string status_text(kvp_status status) {
   return "status " + std::to_string(static_cast<int>(status));
 }
 
-// A refusal has a reason: what is wrong with an answer to a wrong argument, or nothing.
-std::string wrong_answer(const Answer& answer, bool invalid) {
-  if (invalid ? answer.status != KVP_INVALID : answer.ok()) return status_text(answer.status);
-  return answer.wordless ? "a refusal without a message" : "";
+// Notes an answer to a wrong argument that is no refusal, or one without a reason; true: it was.
+bool note_unrefused(std::vector<Unrefused>* found, const char* call, const std::string& fault,
+                    const Answer& answer, bool invalid) {
+  const bool refused = invalid ? answer.status == KVP_INVALID : !answer.ok();
+  if (refused && !answer.wordless) return false;
+  found->push_back(
+      {call, fault, refused ? "a refusal without a message" : status_text(answer.status)});
+  return true;
 }
 
 void ask_problems(const Library& library, const kvp_problem& right, std::vector<Unrefused>* found) {
@@ -99,14 +103,12 @@ void ask_problems(const Library& library, const kvp_problem& right, std::vector<
     kvp_problem wrong = right;
     fault.change(&wrong);
     const Answer supported = library.supports(wrong);
-    const std::string of_supports = wrong_answer(supported, fault.invalid);
-    if (!of_supports.empty()) found->push_back({"supports", fault.name, of_supports});
+    note_unrefused(found, "supports", fault.name, supported, fault.invalid);
     kvp_sizes sizes{};
     const Answer sized = ask("sizes", [&](char* err, size_t err_bytes) {
       return library.table().sizes(&wrong, &sizes, err, err_bytes);
     });
-    const std::string of_sizes = wrong_answer(sized, false);
-    if (!of_sizes.empty()) found->push_back({"sizes", fault.name, of_sizes});
+    note_unrefused(found, "sizes", fault.name, sized, false);
   }
 }
 
@@ -233,9 +235,7 @@ void ask_overlaps(const char* name, Stage stage, const Pointer (&pointers)[N],
       const Answer answer = ask(name, [&](char* err, size_t err_bytes) {
         return stage(&problem, &wrong, nullptr, err, err_bytes);
       });
-      const std::string wrong_about = wrong_answer(answer, true);
-      if (wrong_about.empty()) continue;
-      found->push_back({name, fault, wrong_about});
+      if (!note_unrefused(found, name, fault, answer, true)) continue;
       return;  // something may have run with it: what comes after proves nothing
     }
   }
@@ -256,11 +256,8 @@ void ask_pointers(const char* name, Stage stage, const Pointer (&pointers)[N],
       const Answer answer = ask(name, [&](char* err, size_t err_bytes) {
         return stage(&problem, &wrong, nullptr, err, err_bytes);
       });
-      const std::string wrong_about = wrong_answer(answer, true);
-      if (!wrong_about.empty()) {
-        found->push_back({name, fault, wrong_about});
-        return;  // something may have run with it: what comes after proves nothing
-      }
+      // Something may have run with it: what comes after proves nothing.
+      if (note_unrefused(found, name, fault, answer, true)) return;
       const char* touched = buffers->touched();
       if (touched == nullptr) continue;
       found->push_back({name, fault, std::string(touched) + " was written"});
@@ -278,11 +275,7 @@ void ask_append_without_table(Stage append, const kvp_problem& problem, Buffers*
     return append(&problem, &pointers, nullptr, err, err_bytes);
   });
   const std::string fault = "no page table";
-  const std::string wrong_about = wrong_answer(answer, true);
-  if (!wrong_about.empty()) {
-    found->push_back({"append", fault, wrong_about});
-    return;
-  }
+  if (note_unrefused(found, "append", fault, answer, true)) return;
   const char* touched = buffers->touched();
   if (touched != nullptr)
     found->push_back({"append", fault, std::string(touched) + " was written"});

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import type { ElementType } from '../../reference/format.js';
 import { caseSchemeError } from '../../reference/formats/case-scheme.js';
 import { problemError, queryRowCount } from '../../reference/problem.js';
-import { CASE_SCHEMA, type Case } from '../case.js';
+import { CASE_SCHEMA, type Case, ROW_SPLITS_MAX } from '../case.js';
 import type { Capabilities, FormatSupport } from '../kernel.js';
 import { fitted } from './fitted.js';
 import { type OptionSpace, optionsArbitrary } from './options.js';
@@ -120,12 +120,6 @@ export function caseArbitrary(
     anyCase,
   );
 }
-
-/**
- * Blocks of a decode launch that a generated case may ask for, one for each request, query head and
- * split: an emulator starts a few thousand in a second, whether or not they find a token.
- */
-const ROW_SPLITS_MAX = 2 ** 13;
 
 /** The case with fewer splits where it would start too many blocks. */
 function affordable(c: Case): Case {
