@@ -22,8 +22,8 @@ export interface RowRoom {
   readonly zeros: Float64Array;
 }
 
-/** Parameters of a block are those of one token or more, or of at least 8 elements each. */
-const parametersMax = (headSize: number) => Math.max(headSize, (blockTokens * headSize) / 8);
+/** Parameters of a block, at most: each is that of 8 elements or more. */
+const parametersMax = (headSize: number) => (blockTokens * headSize) / 8;
 
 export function rowRoomBytes(headSize: number): number {
   return blockTokens * headSize * 9 + 16 * parametersMax(headSize);

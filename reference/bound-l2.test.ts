@@ -52,6 +52,50 @@ const schemes = (['channel', 'token'] as const).flatMap((kAxis) =>
 );
 const lengths = [1, 130, 300, 520];
 
+describe('exponentials of a unit that is known bit for bit leave nothing open', () => {
+  const named = (warps: number): Arithmetic => ({
+    ...declared('sm_90', warps),
+    schedule: { warps: [[32768, warps]], exponential: 'sm_90' },
+  });
+  const flushed = 2 ** -64;
+
+  it.each(['fp16', 'bf16'] as const)('the range is what the kernel computes, %s', (type) => {
+    let judged = 0;
+    schemes.forEach((scheme, i) => {
+      const kind = kinds[i % kinds.length];
+      const a = attack(kind, scheme, lengths[i % 4], draws(200 + i), { headSize: 128, type });
+      const [warps, splits] = [1 + (i % 3), 1 + (i % 2)];
+      const range = rangeOf(a, named(warps), splits);
+      if (range === null) return;
+      judged++;
+      const row = simulate(a, { model: dotModel('sm_90'), ex2: ex2Approx, warps, splits });
+      for (const [j, d] of channels.entries()) {
+        expect(range.high[d] - range.low[d]).toBeLessThanOrEqual(
+          2 * flushed + 2 ** -51 * Math.abs(range.low[d]),
+        );
+        expect(row.output[j]).toBeGreaterThanOrEqual(range.low[d]);
+        expect(row.output[j]).toBeLessThanOrEqual(range.high[d]);
+      }
+      expect(outside(range, row)).toBe(0);
+    });
+    expect(judged).toBeGreaterThan(schemes.length / 2);
+  });
+
+  it('and another unit within the same error leaves it', () => {
+    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+    const a = attack('ordinary', scheme, 520, draws(3));
+    const range = rangeOf(a, named(2), 1);
+    const ex2 = faultyEx2(draws(4), 0);
+    const row = simulate(a, { model: dotModel('sm_90'), ex2, warps: 2, splits: 1 });
+    const left = channels.filter((d, i) => {
+      return !(row.output[i] >= (range?.low[d] ?? 0) && row.output[i] <= (range?.high[d] ?? 0));
+    });
+    expect(left.length).toBeGreaterThan(0);
+    const open = rangeOf(a, declared('sm_90', 2), 1);
+    expect(open && outside(open, row)).toBe(0);
+  });
+});
+
 describe.each(['fp16', 'bf16'] as const)('a kernel that keeps its schedule, %s', (type) => {
   it.each(kinds)('stays in the range: %s', (kind) => {
     let judged = 0;
@@ -151,50 +195,6 @@ describe('a search over the directions of every rounding that is open', () => {
   });
 });
 
-describe('exponentials of a unit that is known bit for bit leave nothing open', () => {
-  const named = (warps: number): Arithmetic => ({
-    ...declared('sm_90', warps),
-    schedule: { warps: [[32768, warps]], exponential: 'sm_90' },
-  });
-  const flushed = 2 ** -64;
-
-  it.each(['fp16', 'bf16'] as const)('the range is what the kernel computes, %s', (type) => {
-    let judged = 0;
-    schemes.forEach((scheme, i) => {
-      const kind = kinds[i % kinds.length];
-      const a = attack(kind, scheme, lengths[i % 4], draws(200 + i), { headSize: 128, type });
-      const [warps, splits] = [1 + (i % 3), 1 + (i % 2)];
-      const range = rangeOf(a, named(warps), splits);
-      if (range === null) return;
-      judged++;
-      const row = simulate(a, { model: dotModel('sm_90'), ex2: ex2Approx, warps, splits });
-      for (const [j, d] of channels.entries()) {
-        expect(range.high[d] - range.low[d]).toBeLessThanOrEqual(
-          2 * flushed + 2 ** -51 * Math.abs(range.low[d]),
-        );
-        expect(row.output[j]).toBeGreaterThanOrEqual(range.low[d]);
-        expect(row.output[j]).toBeLessThanOrEqual(range.high[d]);
-      }
-      expect(outside(range, row)).toBe(0);
-    });
-    expect(judged).toBeGreaterThan(schemes.length / 2);
-  });
-
-  it('and another unit within the same error leaves it', () => {
-    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
-    const a = attack('ordinary', scheme, 520, draws(3));
-    const range = rangeOf(a, named(2), 1);
-    const ex2 = faultyEx2(draws(4), 0);
-    const row = simulate(a, { model: dotModel('sm_90'), ex2, warps: 2, splits: 1 });
-    const left = channels.filter((d, i) => {
-      return !(row.output[i] >= (range?.low[d] ?? 0) && row.output[i] <= (range?.high[d] ?? 0));
-    });
-    expect(left.length).toBeGreaterThan(0);
-    const open = rangeOf(a, declared('sm_90', 2), 1);
-    expect(open && outside(open, row)).toBe(0);
-  });
-});
-
 describe('a kernel of another arithmetic or schedule leaves the range', () => {
   const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 32 };
   const right = { model: dotModel('sm_90'), ex2: faultyEx2(draws(1), 0), warps: 2, splits: 1 };
@@ -261,6 +261,28 @@ describe('where there is no range', () => {
   it('NaN is in no range', () => {
     const range = of(attack('ordinary', scheme, 5, draws(1)), declared('sm_90', 1));
     expect(range && inRange(range, 0, Number.NaN)).toBe(false);
+  });
+});
+
+describe('a range', () => {
+  const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+
+  it('leaves 2^-64 for what powers of two may flush, also where everything is 0', () => {
+    const a = attack('zero query', scheme, 1, draws(1));
+    a.head.vResidual.fill(0);
+    const range = rangeOf(a, declared('sm_90', 1), 1);
+    // One token of score 0: its weight is 1 whatever the exponentials do, output 0 and lse 0.
+    expect(range?.low.every((x) => x === -(2 ** -64))).toBe(true);
+    expect(range?.high.every((x) => x === 2 ** -64)).toBe(true);
+    expect(range?.lseLow[0]).toBeLessThanOrEqual(-(2 ** -64));
+    expect(range?.lseHigh[0]).toBeGreaterThanOrEqual(2 ** -64);
+  });
+
+  it('holds what lies between the roundings of its ends, and nothing beside', () => {
+    const [low, high] = [Float64Array.of(1 + 2 ** -14), Float64Array.of(2 + 2 ** -13)];
+    const range: OutputRange = { type: 'fp16', low, high, lseLow: low, lseHigh: high };
+    for (const x of [1, 1.5, 2]) expect(inRange(range, 0, x)).toBe(true);
+    for (const x of [0, 1 - 2 ** -11, 2 + 2 ** -9, 3]) expect(inRange(range, 0, x)).toBe(false);
   });
 });
 

@@ -29,12 +29,12 @@ import type { Arithmetic } from './arithmetic.js';
 import type { BoundResult } from './bound.js';
 import { type HeadCache, oneQueryToken } from './cache.js';
 import { type ElementType, elementRound, f64Array } from './format.js';
-import { type DotModel, dotModel } from './mma.js';
+import { dotModel } from './mma.js';
 import { elementType, type Problem, queriesPerKvHead } from './problem.js';
 import { exactExponential, openExponential } from './scheduled/interval.js';
 import { logSum, mergeSplits, mergeWarps, type Partial, quotient } from './scheduled/merge.js';
 import { scaledQuery } from './scheduled/scaled-query.js';
-import { dealParts, warpCount } from './scheduled/schedule.js';
+import { dealParts, type RecordSchedule, warpCount } from './scheduled/schedule.js';
 import { type Cores, partScores } from './scheduled/scores.js';
 import {
   addPart,
@@ -59,13 +59,10 @@ export interface OutputRange {
 const flushed = 2 ** -64;
 
 /** The tensor core that an arithmetic declares: exponents below its floor are those of mma.ts. */
-function coresOf({ fraction, fusedProducts, schedule }: Arithmetic, type: ElementType): Cores {
+function coresOf({ fraction, fusedProducts }: Arithmetic, schedule: RecordSchedule): Cores {
   const like = fraction === 25 ? 'sm_90' : 'sm_80';
-  const of = (operands: 'f16' | 'bf16'): DotModel => {
-    return { ...dotModel(like, operands), fraction, fusedProducts };
-  };
-  const exponential = schedule?.exponential === 'sm_90' ? exactExponential : openExponential;
-  return { codes: of('f16'), rows: of(type === 'bf16' ? 'bf16' : 'f16'), exponential };
+  const exponential = schedule.exponential === 'sm_90' ? exactExponential : openExponential;
+  return { core: { ...dotModel(like), fraction, fusedProducts }, exponential };
 }
 
 /**
@@ -87,7 +84,7 @@ function rangesOfRows(
   const partials: Partial[][] = queries.map(() => []);
   for (const warps of dealParts(head, plan.warps, plan.splits)) {
     const states = queries.map((): WarpSums[] => []);
-    for (const parts of warps.filter((own) => own.length > 0)) {
+    for (const parts of warps) {
       for (const own of states) own.push(emptyWarp(head));
       for (const part of parts) {
         const tiles = partTiles(scratch, head, part);
@@ -102,9 +99,7 @@ function rangesOfRows(
       partials[row].push(mergeWarps(cores.exponential, own, headSize));
     }
   }
-  return partials.map((own) => {
-    return own.length === 1 ? own[0] : mergeSplits(cores.exponential, own, headSize);
-  });
+  return partials.map((own) => mergeSplits(cores.exponential, own, headSize));
 }
 
 function setRow(range: OutputRange, row: number, headSize: number, found: Partial): void {
@@ -141,8 +136,8 @@ export function boundL2(
   const { headSize } = p;
   const queries = queriesPerKvHead(p);
   const values = f64Array(q, undefined, type);
-  const cores = coresOf(arithmetic, type);
-  const scratch = partScratch(cores.codes, headSize);
+  const cores = coresOf(arithmetic, schedule);
+  const scratch = partScratch(cores.core, headSize);
   const [rows, elements] = [l1.lse.length, l1.output.length];
   const range = {
     type,

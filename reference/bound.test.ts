@@ -206,6 +206,30 @@ describe('several requests and heads', () => {
   });
 });
 
+describe.each(kinds)('what a kernel does with its operands: %s', (kind) => {
+  it('undeclared, has the largest bound of all that it may do', () => {
+    const a = attack(kind, schemes[1], 131, draws(7));
+    const any = boundOf(a, anyArithmetic);
+    const own = (['folded', 'dequantized', 'dequantized-twice'] as const).map((operands) =>
+      boundOf(a, { ...anyArithmetic, operands }),
+    );
+    for (const field of ['outputRadius', 'lseBound', 'guarded'] as const) {
+      const most = any[field].map((_, i) => Math.max(...own.map((one) => one[field][i])));
+      expect(any[field]).toEqual(most);
+    }
+  });
+
+  it.each(['fp16', 'bf16'] as const)('does not matter for plain rows of %s', (type) => {
+    const plain: Scheme = { format: 'fp16', kAxis: 'channel', bits: 16, group: 128 };
+    const a = attack(kind, plain, 131, draws(8), { headSize: size, type });
+    const known = boundOf(a, declared('sm_90', 'dequantized'));
+    const { sumLanes } = declared('sm_90', 'dequantized');
+    for (const operands of ['folded', 'any'] as const) {
+      expect(boundOf(a, { ...declared('sm_90', operands), sumLanes })).toEqual(known);
+    }
+  });
+});
+
 /** Part of the elements of row `row` that a kernel may not have stored. */
 function rejected(result: BoundResult, row: number, output: Float64Array): number {
   let count = 0;

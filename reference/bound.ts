@@ -333,7 +333,9 @@ function boundKnown(
 
 /** x = max(x, y) element by element; a NaN stays. */
 function raise(x: Float64Array | Uint8Array, y: Float64Array | Uint8Array): void {
-  for (let i = 0; i < x.length; i++) x[i] = Math.max(x[i], y[i]);
+  y.forEach((own, i) => {
+    x[i] = Math.max(x[i], own);
+  });
 }
 
 /** What a kernel may do with a cache; records that are plain rows leave one way. */

@@ -54,6 +54,12 @@ describe('the cache', () => {
 
   it('refuses buffers of another shape', () => {
     expect(() => readCache(p, scheme, built.cache.subarray(1), k, v)).toThrow(/^cache: length/);
+    const { cache, kResidual, vResidual } = built;
+    const short = vResidual.subarray(1);
+    expect(() => readCache(p, scheme, cache, short, vResidual)).toThrow(/^kResidual: length/);
+    expect(() => readCache(p, scheme, cache, kResidual, short)).toThrow(/^vResidual: length/);
+    expect(() => referenceCache(p, scheme, k.subarray(1), v)).toThrow(/^k: length/);
+    expect(() => referenceCache(p, scheme, k, v.subarray(1))).toThrow(/^v: length/);
   });
 });
 
@@ -83,6 +89,24 @@ describe('dequantisation', () => {
     }
   });
 
+  it('takes K parameters by channel group too', () => {
+    const perToken: Scheme = { ...scheme, kAxis: 'token' };
+    const one = referenceCache(p, perToken, k, v);
+    const [head] = readCache(p, perToken, one.cache, one.kResidual, one.vResidual);
+    const rows = keyRows(head, 3, 2);
+    expect(rows).toEqual(valueRows({ ...head, v: head.k }, 3, 2));
+    const [code, scale] = [head.k.codes[3 * 128 + 70], f16Values[head.k.scales[3 * 2 + 1]]];
+    expect(rows[70]).toBe(code * scale + f16Values[head.k.zeros[3 * 2 + 1]]);
+  });
+
+  it('is done already for rows that are numbers', () => {
+    const numbers = Float64Array.from({ length: 5 * 128 }, (_, i) => i);
+    const dense = { k: numbers, v: numbers.map((x) => -x) };
+    const head = { ...heads[4], dense };
+    expect(keyRows(head, 2, 3)).toEqual(numbers.subarray(2 * 128));
+    expect(valueRows(head, 1, 2)).toEqual(dense.v.subarray(128, 3 * 128));
+  });
+
   it('gives all rows of a head, records and tail', () => {
     const rows = allRows(heads[0], valueRows);
     expect(rows.length).toBe(130 * 128);
@@ -95,6 +119,7 @@ describe('dequantisation', () => {
   it('returns residual rows as they are', () => {
     const rows = valueRows(heads[0], 128, 2);
     expect([...rows]).toEqual([...heads[0].vResidual].map((b) => f16Values[b]));
+    expect(valueRows(heads[0], 129, 1)).toEqual(rows.subarray(128));
   });
 });
 
@@ -111,6 +136,16 @@ describe('a cache behind a page table', () => {
     expect(paged.cache.subarray(page, 3 * page).every((byte) => byte === 0)).toBe(true);
     const read = readCache(p, scheme, paged.cache, paged.kResidual, paged.vResidual, table);
     expect(read).toEqual(heads);
+  });
+
+  it('keeps in a page that requests share what the first of them has', () => {
+    const both: Problem = { tokens: [128, 128], queryHeads: 1, kvHeads: 1, headSize: 128 };
+    const shared = { pages: 1, stride: 1, entries: Int32Array.of(0, 0) };
+    const [first, other] = [k.subarray(0, 128 * 128), v.subarray(0, 128 * 128)];
+    const rows = Uint16Array.from([...first, ...other]);
+    const alone = { ...both, tokens: [128] };
+    const { cache } = referenceCache(alone, scheme, first, first);
+    expect(referenceCache(both, scheme, rows, rows, shared).cache).toEqual(cache);
   });
 
   it('is refused where the table names no page', () => {
@@ -153,6 +188,7 @@ describe('query tokens', () => {
       tokens: [128, 129, 130, 0, 0, 0, 3, 4, 5, 254, 255, 256],
     });
     expect(flat.heads.length).toBe(24);
+    expect(flat.heads[4]).toBe(heads[0]); // the last token sees the request as it is
     expect(flat.heads.map(({ packed }) => packed).slice(0, 6)).toEqual(new Array(6).fill(128));
     expect(flat.heads[18].packed).toBe(254);
     expect(valueRows(flat.heads[18], 253, 1)).toEqual(valueRows(heads[6], 253, 1));

@@ -100,13 +100,14 @@ function quantize(f: FormatDefinition, t: HeadTensor, x: Float64Array): Codes {
     const { scale, zero } = f.quantizeGroup(t, group, groupCodes);
     for (let i = 0; i < length; i++) codes[first + i * stride] = groupCodes[i];
     scales[index] = scale;
-    if (f.zeroType) zeros[index] = zero;
+    zeros[index] = zero; // lost where there are none
   });
   return { codes, scales, zeros };
 }
 
 function unrounded(f: FormatDefinition, t: HeadTensor, x: Float64Array): Unrounded | null {
-  if (f.unroundedGroup === undefined) return null;
+  const { unroundedGroup } = f;
+  if (unroundedGroup === undefined) return null;
   requireLength('x', x.length, t.tokens * t.headSize);
   const axis = f.axisOf[t.tensor];
   const length = groupLength(axis, t);
@@ -115,7 +116,7 @@ function unrounded(f: FormatDefinition, t: HeadTensor, x: Float64Array): Unround
   const [group, own] = [new Float64Array(length), new Float64Array(length)];
   eachGroup(axis, t, (first, stride, index) => {
     for (let i = 0; i < length; i++) group[i] = x[first + i * stride];
-    scales[index] = f.unroundedGroup?.(t, group, own) ?? Number.NaN;
+    scales[index] = unroundedGroup(t, group, own);
     for (let i = 0; i < length; i++) codes[first + i * stride] = own[i];
   });
   return { codes, scales };
@@ -168,9 +169,9 @@ function eachPlace(
   }
 }
 
-function parameterBytes(f: FormatDefinition, kind: 'scales' | 'zeros'): number {
-  const type = kind === 'scales' ? f.scaleType : f.zeroType;
-  return type === null ? 0 : numberTypes[type].bits / 8;
+/** Of a scale, and of a zero: no format has the two in different widths. */
+function parameterBytes(f: FormatDefinition): number {
+  return numberTypes[f.scaleType].bits / 8;
 }
 
 function pack(f: FormatDefinition, t: HeadTensor, c: Codes): Packed {
@@ -186,7 +187,7 @@ function pack(f: FormatDefinition, t: HeadTensor, c: Codes): Packed {
       packed[array][byte] |= (c.codes[element] & mask) << shift;
     },
     ({ array, byte }, kind, index) => {
-      for (let i = 0; i < parameterBytes(f, kind); i++) {
+      for (let i = 0; i < parameterBytes(f); i++) {
         packed[array][byte + i] = (c[kind][index] >>> (8 * i)) & 255;
       }
     },
@@ -213,7 +214,7 @@ function unpack(f: FormatDefinition, t: HeadTensor, packed: Packed): Codes {
     },
     ({ array, byte }, kind, index) => {
       let bits = 0;
-      for (let i = parameterBytes(f, kind); i-- > 0; ) bits = bits * 256 + packed[array][byte + i];
+      for (let i = parameterBytes(f); i-- > 0; ) bits = bits * 256 + packed[array][byte + i];
       c[kind][index] = bits;
     },
   );

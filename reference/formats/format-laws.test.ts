@@ -96,6 +96,8 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
     }
     expect(f.inputs.map((name) => numberTypes[name].name)).toEqual(f.inputs);
     expect(f.zeroType === null).toBe(f.zeroPlace === undefined);
+    const { bits } = numberTypes[f.scaleType];
+    expect(numberTypes[f.zeroType ?? f.scaleType].bits, 'width of a zero').toBe(bits);
   });
 
   it.each(tensors(f).map((t) => [name(t), t] as const))('fills its bytes once: %s', (_name, t) => {
@@ -119,6 +121,23 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
     expect(Object.keys(again)).toEqual(Object.keys(packed));
     for (const array of Object.keys(packed)) expect(same(again[array], packed[array])).toBe(true);
   });
+
+  it.each(tensors(f).map((t) => [name(t), t] as const))(
+    'makes every value of its own code, scale and zero: %s',
+    (_name, t) => {
+      const codes = randomCodes(f, t);
+      const axis = f.axisOf[t.tensor];
+      const zeroType = f.zeroType && numberTypes[f.zeroType];
+      const [x, exact] = [f.dequantize(t, codes), f.exact(t, codes)];
+      for (let i = 0; i < x.length; i += 37) {
+        const group = groupIndex(axis, t, Math.floor(i / t.headSize), i % t.headSize);
+        const scale = numberTypes[f.scaleType].decode(codes.scales[group]);
+        const zero = zeroType ? zeroType.decode(codes.zeros[group]) : 0;
+        expect(x[i], `element ${i}`).toBe(f.dequantizeCode(t, codes.codes[i], scale, zero));
+        expect(exact[i], `element ${i}`).toBe(f.exactCode(t, codes.codes[i], scale, zero));
+      }
+    },
+  );
 
   it('brings values of its own grid back within a step', () => {
     for (const t of tensors(f)) {
@@ -173,6 +192,16 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
       expect(() => f.quantize(bad, new Float64Array(0))).toThrow(RangeError);
     }
     expect(f.error(t)).toBeNull();
+    expect(f.error({ ...t, bits: 3 })).toBe(
+      `${f.format}: bits: 3 is not one of ${f.bits.join(', ')}`,
+    );
+    const most = 2 ** 31 - 1;
+    for (const field of ['tokens', 'headSize'] as const) {
+      const of = (count: number) => f.error({ ...t, [field]: count }) ?? '';
+      expect(of(most)).not.toContain('is not an integer');
+      expect(of(most + 1)).toContain(`${most + 1} is not an integer from `);
+      expect(of(most + 1)).toMatch(/ to 2147483647$/);
+    }
     const { given, ...rest } = t;
     expect(f.error(rest)).toBe(
       given === undefined ? null : `${f.format}: given: missing, ${f.format} needs ${f.given}`,
@@ -180,7 +209,12 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
   });
 
   it('rounds what is unrounded to its codes and scales, where it says that', () => {
-    if (f.unroundedGroup === undefined) return;
+    if (f.unroundedGroup === undefined) {
+      const [t] = tensors(f);
+      expect(f.unrounded(t, new Float64Array(t.tokens * t.headSize))).toBeNull();
+      return;
+    }
+    expect(() => f.unrounded(tensors(f)[0], new Float64Array(1))).toThrow('x: length');
     for (const t of tensors(f)) {
       const draw = draws(t.bits);
       const x = Float64Array.from({ length: t.tokens * t.headSize }, () =>
@@ -211,9 +245,13 @@ describe.each(formats.map((f) => [f.format, f] as const))('%s', (_, f) => {
     );
     expect(() => f.exact(t, { ...codes, codes: codes.codes.subarray(1) })).toThrow('codes: length');
     expect(() => f.quantize(t, new Float64Array(1))).toThrow('x: length');
+    const zeros = new Uint32Array(codes.zeros.length + 1);
+    expect(() => f.dequantize(t, { ...codes, zeros })).toThrow('zeros: length');
     const x = new Float64Array(t.tokens * t.headSize);
-    x[5] = Math.PI;
-    expect(() => f.quantize(t, x)).toThrow('x[5]: 3.14');
+    for (const i of [5, 0]) {
+      x[i] = Math.PI;
+      expect(() => f.quantize(t, x)).toThrow(`x[${i}]: 3.14`);
+    }
   });
 
   it('accepts a tensor without tokens', () => {

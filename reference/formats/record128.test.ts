@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { type ElementType, elementFromF64, elementValues } from '../format.js';
 import { packRecord, stageBytes } from '../pack.js';
 import { quantizeRecord } from '../quantize.js';
+import { schemeError } from '../scheme.js';
 import { draws } from '../simulated/draw.js';
 import type { HeadTensor } from './format-spec.js';
 import { record128, record128KToken, schemeOf } from './record128.js';
@@ -67,4 +68,15 @@ it('refuses tokens that do not fill a record', () => {
     input: 'f16',
   };
   expect(record128.error(t)).toBe('record128: tokens: 130 is not a multiple of 128, one record');
+});
+
+it.each(axes)('has the head sizes and the scheme of its kernels, K per %s', (kAxis, format) => {
+  expect(format.format).toBe(kAxis === 'channel' ? 'record128' : 'record128-k-token');
+  const t: HeadTensor = {
+    ...{ tensor: 'k', tokens: 128, headSize: 128, bits: 4, group: 32, input: 'f16' },
+  };
+  expect(format.error(t)).toBeNull();
+  expect(format.error({ ...t, headSize: 96 })).toContain('headSize: 96 is not one of');
+  const problem = { tokens: [128], queryHeads: 1, kvHeads: 1, headSize: 128 };
+  expect(schemeError(schemeOf(kAxis, t), problem)).toBeNull();
 });

@@ -44,7 +44,7 @@ const emptyEnds = (length: number): Ends => ({
   high: new Float64Array(length),
 });
 
-/** The warps of one split that took a part, in order. */
+/** The warps of one split, in order; one that took no part adds exact zeros. */
 export function mergeWarps(
   exponential: Exponential,
   states: readonly WarpSums[],
@@ -72,7 +72,7 @@ export function mergeWarps(
   return { max, sum: { low, high }, o };
 }
 
-/** Splits that took a part, in order. */
+/** Splits, in order; of one that is alone every bit stays. */
 export function mergeSplits(
   exponential: Exponential,
   splits: readonly Partial[],

@@ -23,10 +23,12 @@ import { fieldWeight, type Part, wideChannel } from './schedule.js';
 
 const { fround } = Math;
 
-/** The tensor core with fp16 operands, and with operands of the problem's type; ex2. */
+/**
+ * The tensor core with fp16 operands, and ex2. Rows of the problem's type bring the exponents by
+ * which they align (row-chain.ts).
+ */
 export interface Cores {
-  readonly codes: DotModel;
-  readonly rows: DotModel;
+  readonly core: DotModel;
   readonly exponential: Exponential;
 }
 
@@ -66,7 +68,7 @@ function perChannel(cores: Cores, fused: FusedCodes, head: HeadCache, query: Sca
   const weights = fieldWeights(bits, headSize);
   const inverses = Float64Array.from(weights, (w) => power(-w));
   const { hat, top, zeroFactor, codeFactor } = query;
-  const runs = headSize / cores.codes.fusedProducts;
+  const runs = headSize / cores.core.fusedProducts;
   return (part: Part, keys: CodeTile, scores: Float64Array): void => {
     const { sums } = fused;
     for (let first = part.first; first < part.end; first += group) {
@@ -74,7 +76,7 @@ function perChannel(cores: Cores, fused: FusedCodes, head: HeadCache, query: Sca
       const m = power(14 - top - e);
       const folded = (d: number) => f16Round(f16Round(hat[d] * scales[d] * m) * inverses[d]);
       setCodeOperand(fused, folded, weights);
-      const zero = fround(tensorDot(cores.codes, 0, zeros, hat) * zeroFactor);
+      const zero = fround(tensorDot(cores.core, 0, zeros, hat) * zeroFactor);
       const factor = fround(codeFactor * power(10 + e));
       const [from, to] = [first - part.first, Math.min(first + group, part.end) - part.first];
       sums.fill(0, from, to);
@@ -93,11 +95,11 @@ function perToken(cores: Cores, fused: FusedCodes, head: HeadCache, query: Scale
   const ones = new Float64Array(group).fill(1);
   const ofGroup = Array.from({ length: groups }, (_, g) =>
     fround(
-      tensorDot(cores.codes, 0, ones, query.hat.subarray(g * group, (g + 1) * group)) / 2 ** 24,
+      tensorDot(cores.core, 0, ones, query.hat.subarray(g * group, (g + 1) * group)) / 2 ** 24,
     ),
   );
   const factor = fround(query.zeroFactor * 2 ** 24);
-  const runs = group / cores.codes.fusedProducts;
+  const runs = group / cores.core.fusedProducts;
   return (part: Part, keys: CodeTile, scores: Float64Array): void => {
     const { sums } = fused;
     const count = part.end - part.first;
@@ -127,7 +129,7 @@ function ofRows(cores: Cores, head: HeadCache, query: ScaledQuery) {
   return (part: Part, scores: Float64Array): void => {
     for (let t = part.first; t < part.end; t++) {
       const row = kResidual.subarray((t - packed) * headSize, (t - packed + 1) * headSize);
-      const sum = rowChain(cores.rows, type, row, q, align, channels);
+      const sum = rowChain(cores.core, type, row, q, align, channels);
       scores[t - part.first] = fround(sum * factor);
     }
   };

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { HeadCache } from '../cache.js';
 import { ex2Approx } from '../ex2-approx.js';
-import { type ElementType, f64Array } from '../format.js';
+import { f64Array } from '../format.js';
 import { type Architecture, dotModel } from '../mma.js';
 import type { Scheme } from '../scheme.js';
 import { attack, kinds } from '../simulated/adversary.js';
@@ -17,14 +17,13 @@ import { addPart, emptyWarp, partScratch, partTiles } from './warp-sums.js';
 
 const size = 64;
 
-function coresOf(architecture: Architecture, type: ElementType, exponential: Exponential): Cores {
-  const rows = dotModel(architecture, type === 'bf16' ? 'bf16' : 'f16');
-  return { codes: dotModel(architecture), rows, exponential };
+function coresOf(architecture: Architecture, exponential: Exponential): Cores {
+  return { core: dotModel(architecture), exponential };
 }
 
 /** One query row, as bound-l2.ts puts it together: two splits of two warps. */
 function rowOf(cores: Cores, head: HeadCache, scale: number, q: Float64Array): Partial {
-  const scratch = partScratch(cores.codes, size);
+  const scratch = partScratch(cores.core, size);
   const scoresOf = partScores(cores, scratch.fused, head, scaledQuery(scale, q, head.type));
   const splits = dealParts(head, 2, 2).map((warps) => {
     const states = warps.map((parts) => {
@@ -61,8 +60,8 @@ describe.each(['fp16', 'bf16'] as const)('a row of %s', (type) => {
         type,
       });
       const row = f64Array(q, undefined, type);
-      const known = rowOf(coresOf(architecture, type, exactExponential), head, softmaxScale, row);
-      const found = rowOf(coresOf(architecture, type, closed), head, softmaxScale, row);
+      const known = rowOf(coresOf(architecture, exactExponential), head, softmaxScale, row);
+      const found = rowOf(coresOf(architecture, closed), head, softmaxScale, row);
       expect(found, kind).toEqual(known);
       expect(known.o.high, kind).toEqual(known.o.low);
       expect(known.sum.high, kind).toBe(known.sum.low);
@@ -83,12 +82,12 @@ describe.each(['fp16', 'bf16'] as const)('a row of %s', (type) => {
         type,
       });
       const row = f64Array(q, undefined, type);
-      const range = rowOf(coresOf(architecture, type, wide), head, softmaxScale, row);
+      const range = rowOf(coresOf(architecture, wide), head, softmaxScale, row);
       const draw = draws(i);
       const any = (x: number) => near(draw.below(5) - 2)(x);
       for (const choice of [near(-2), near(2), any]) {
         const exponential = { low: choice, high: choice, isKnown: true };
-        const own = rowOf(coresOf(architecture, type, exponential), head, softmaxScale, row);
+        const own = rowOf(coresOf(architecture, exponential), head, softmaxScale, row);
         expect(own.max).toBe(range.max);
         expect(own.sum.low).toBeGreaterThanOrEqual(range.sum.low);
         expect(own.sum.low).toBeLessThanOrEqual(range.sum.high);

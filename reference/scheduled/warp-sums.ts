@@ -192,7 +192,7 @@ function addPackedGroup(
   }
   const size = headSize / groups;
   decayEnds(state.o, decay, group * size, (group + 1) * size);
-  addCodes(cores.codes, head, part, weights, group * size, (group + 1) * size, state.o);
+  addCodes(cores.core, head, part, weights, group * size, (group + 1) * size, state.o);
 }
 
 /** Weights of one term of a bf16 or fp16 row's P', in kernel units. */
@@ -293,7 +293,7 @@ export function addPart(
   const { p, weights, fused } = scratch;
   const decay = softmaxStep(cores.exponential, state, scores, p);
   if (values === null) {
-    addRows(cores.rows, head, state, part, decay, p);
+    addRows(cores.core, head, state, part, decay, p);
     return;
   }
   for (let g = 0; g < valueGroups(head); g++) {
