@@ -1,56 +1,28 @@
-// Tests of bound-l2.ts: what a folding kernel of the declared schedule computes lies in the range,
-// whatever its exponentials do within their error; a search for the worst directions of them comes
-// close to the ends; kernels of another arithmetic or another schedule leave the range.
+// Tests of bound-l2.ts: a kernel of the declared schedule whose exponentials are known has the range
+// of one value; kernels of another arithmetic or another schedule leave it; rows beside each other
+// have the ranges that each has alone. bound-l2.adversary.test.ts attacks it from within its
+// contract.
 import { describe, expect, it } from 'vitest';
-import { type Arithmetic, ex2Error } from './arithmetic.js';
+import type { Arithmetic } from './arithmetic.js';
 import { boundL1 } from './bound.js';
 import { boundL2, inRange, type OutputRange } from './bound-l2.js';
 import { ex2Approx } from './ex2-approx.js';
 import { exp2 } from './exp.js';
-import { type ElementType, elementRound, f64Array } from './format.js';
-import { type Architecture, dotModel } from './mma.js';
-import { ex2High, ex2Low } from './scheduled/interval.js';
+import { dotModel } from './mma.js';
 import type { Scheme } from './scheme.js';
-import { type Attack, attack, type Kind, kinds } from './simulated/adversary.js';
+import { type Attack, attack, kinds } from './simulated/adversary.js';
 import { draws } from './simulated/draw.js';
-import { type Schedule, simulateFolded } from './simulated/folded-kernel.js';
-import { type Ex2, faultyEx2 } from './simulated/scalar.js';
-
-const channels = [0, 37, 64, 127];
-
-function declared(architecture: Architecture, warps: number): Arithmetic {
-  const { fraction, fusedProducts } = dotModel(architecture);
-  const schedule = { warps: [[32768, warps]] } as const;
-  return { operands: 'folded', fraction, fusedProducts, sumLanes: 8, schedule };
-}
-
-/** The range of one query row; null: the row is guarded. */
-function rangeOf(a: Attack, arithmetic: Arithmetic, splits: number): OutputRange | null {
-  const l1 = boundL1(a.problem, a.softmaxScale, a.q, [a.head], arithmetic);
-  if (l1.guarded[0] !== 0) return null;
-  return boundL2(a.problem, a.softmaxScale, a.q, [a.head], arithmetic, splits, l1);
-}
-
-function simulate(a: Attack, schedule: Schedule, of: readonly number[] = channels) {
-  const q = f64Array(a.q, undefined, a.head.type);
-  return simulateFolded(schedule, a.head, a.softmaxScale, q, of);
-}
-
-/** Rounded values of `channels` that the range does not admit, and an lse outside of it. */
-function outside(range: OutputRange, row: ReturnType<typeof simulate>): number {
-  const wrong = channels.filter((d, i) => {
-    return !inRange(range, d, elementRound(range.type, row.output[i]));
-  });
-  const lse = row.lse >= range.lseLow[0] && row.lse <= range.lseHigh[0];
-  return wrong.length + (lse ? 0 : 1);
-}
-
-const schemes = (['channel', 'token'] as const).flatMap((kAxis) =>
-  ([8, 4, 2] as const).flatMap((bits) =>
-    ([128, 32] as const).map((group): Scheme => ({ format: 'bitdecoding', kAxis, bits, group })),
-  ),
-);
-const lengths = [1, 130, 300, 520];
+import type { Schedule } from './simulated/folded-kernel.js';
+import {
+  channels,
+  declared,
+  lengths,
+  outside,
+  rangeOf,
+  schemes,
+  simulate,
+} from './simulated/ranges.js';
+import { faultyEx2 } from './simulated/scalar.js';
 
 describe('exponentials of a unit that is known bit for bit leave nothing open', () => {
   const named = (warps: number): Arithmetic => ({
@@ -95,106 +67,6 @@ describe('exponentials of a unit that is known bit for bit leave nothing open', 
     expect(open && outside(open, row)).toBe(0);
   });
 });
-
-describe.each(['fp16', 'bf16'] as const)('a kernel that keeps its schedule, %s', (type) => {
-  it.each(kinds)('stays in the range: %s', (kind) => {
-    let judged = 0;
-    schemes.forEach((scheme, i) => {
-      const turn = i + kinds.indexOf(kind);
-      const draw = draws(100 + turn);
-      const a = attack(kind, scheme, lengths[turn % 4], draw, { headSize: 128, type });
-      const architecture = turn % 3 === 0 ? 'sm_80' : 'sm_90';
-      const [warps, splits] = [1 + (turn % 4), 1 + (turn % 2)];
-      const range = rangeOf(a, declared(architecture, warps), splits);
-      if (range === null) return;
-      judged++;
-      const ex2 = faultyEx2(draw, ([0, 1, -1] as const)[turn % 3]);
-      const row = simulate(a, { model: dotModel(architecture), ex2, warps, splits });
-      for (const [j, d] of channels.entries()) {
-        expect(row.output[j]).toBeGreaterThanOrEqual(range.low[d]);
-        expect(row.output[j]).toBeLessThanOrEqual(range.high[d]);
-      }
-      expect(outside(range, row)).toBe(0);
-    });
-    expect(judged).toBeGreaterThan(schemes.length / 2);
-  });
-});
-
-/** ex2 whose n-th call errs upwards or downwards as far as the contract lets it. */
-function directed(upwards: readonly boolean[]): { ex2: Ex2; reset: () => void } {
-  let call = 0;
-  return {
-    ex2: (x) => (upwards[call++] ? ex2High(x) : ex2Low(x)),
-    reset: () => {
-      call = 0;
-    },
-  };
-}
-
-/** The largest output of channel d that a search over the directions of all exponentials finds. */
-function worstCase(a: Attack, d: number, sign: 1 | -1, blocks: number): number {
-  const model = dotModel('sm_90');
-  const one = (upwards: readonly boolean[]) => {
-    const { ex2, reset } = directed(upwards);
-    reset();
-    return sign * simulate(a, { model, ex2, warps: 1, splits: 1 }, [d]).output[0];
-  };
-  let calls = 0;
-  const counting: Ex2 = (x) => {
-    calls++;
-    return ex2Low(x);
-  };
-  simulate(a, { model, ex2: counting, warps: 1, splits: 1 }, [d]);
-  // Blocks of calls, halved: a direction that is good for a whole block is kept.
-  let best: readonly boolean[] = Array.from({ length: calls }, () => false);
-  let value = one(best);
-  for (let size = calls; size >= calls / blocks; size /= 2) {
-    for (let from = 0; from < calls; from += size) {
-      for (const direction of [true, false]) {
-        const tried = best.map((x, i) => (i >= from && i < from + size ? direction : x));
-        const found = one(tried);
-        if (found > value) [best, value] = [tried, found];
-      }
-    }
-  }
-  return sign * value;
-}
-
-describe('a search over the directions of every rounding that is open', () => {
-  const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
-  const searched: readonly [Kind, ElementType][] = [
-    ['ordinary', 'fp16'],
-    ['rising scores', 'fp16'],
-    ['one-sided', 'fp16'],
-    ['ordinary', 'bf16'],
-  ];
-
-  it.each(searched)('never leaves the range and uses a quarter of it: %s, %s', (kind, type) => {
-    const a = attack(kind, scheme, 150, draws(3), { headSize: 128, type });
-    const range = rangeOf(a, declared('sm_90', 1), 1);
-    if (range === null) throw new Error('the row is guarded');
-    for (const d of [0, 91]) {
-      const [low, high] = [range.low[d], range.high[d]];
-      const found = ([1, -1] as const).map((sign) => worstCase(a, d, sign, 32));
-      expect(found[0]).toBeLessThanOrEqual(high);
-      expect(found[1]).toBeGreaterThanOrEqual(low);
-      expect((found[0] - found[1]) / (high - low)).toBeGreaterThan(1 / 4);
-    }
-  });
-
-  it('the exponentials searched over are within the contract', () => {
-    const draw = draws(9);
-    for (let i = 0; i < 2000; i++) {
-      const x = Math.fround(-126 * draw.unit() * draw.unit());
-      for (const y of [ex2Low(x), ex2High(x)]) {
-        expect(y).toBe(Math.fround(y));
-        expect(Math.abs(y / exp2(x) - 1)).toBeLessThanOrEqual(ex2Error * (1 + 2 ** -20));
-      }
-    }
-    expect([ex2Low(0), ex2High(0), ex2Low(-126.5), ex2High(-127)]).toEqual([1, 1, 0, 0]);
-  });
-});
-
 describe('a kernel of another arithmetic or schedule leaves the range', () => {
   const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 32 };
   const right = { model: dotModel('sm_90'), ex2: faultyEx2(draws(1), 0), warps: 2, splits: 1 };
