@@ -38,4 +38,10 @@ describe('the scheme of a case', () => {
   ])('says in one sentence what a format does not have: %s', (_, scheme, message) => {
     expect(caseSchemeError(scheme, problem)).toContain(message);
   });
+
+  it('and which head size it does not have', () => {
+    const odd = { ...problem, headSize: 80 };
+    const message = 'scheme: kivi: group: 32 does not divide headSize 80';
+    expect(caseSchemeError(of('kivi', 'channel', 4, 32), odd)).toBe(message);
+  });
 });
