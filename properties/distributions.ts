@@ -135,8 +135,8 @@ function anyExponent(key: Key, channel: number): number {
 
 /**
  * The power of two of a line, from 0 to reach - 1: any, of each channel, token or block of 32 x 32;
- * one for two tokens, falling as they come; or 0 but for the largest of one channel or token in 16,
- * or in 128, so that there may be one of them.
+ * one for two tokens, falling as they come; one for 64, falling or rising; or 0 but for the largest
+ * of one channel or token in 16, or in 128, so that there may be one of them.
  */
 function binadeOf(drawing: Drawing, row: Row, channel: number, head: Key, reach: number): number {
   const kind = word(head, 1) & 7;
@@ -151,6 +151,10 @@ function binadeOf(drawing: Drawing, row: Row, channel: number, head: Key, reach:
       return below(blockKey(drawing, row, channel), 6, reach);
     case 3:
       return reach - 1 - ((row.position >>> 1) % reach);
+    case 5: {
+      const steps = (row.position >>> 6) % reach;
+      return word(head, 1) & 16 ? reach - 1 - steps : steps;
+    }
     default:
       return (word(line, 2 + place) & others) === 0 ? reach - 1 : 0;
   }

@@ -44,7 +44,7 @@ export const LIMITS = {
   heads: 1024,
   headSize: 1024,
   splits: 4096,
-  softmaxScale: 65536,
+  softmaxScale: 32768,
   queryTokens: queryTokensMax,
   /** A step is a launch. */
   appended: 4096,

@@ -143,6 +143,10 @@ TWIN_FN uint32_t binade_of(const Element& e, Key head, uint32_t reach) {
       return below(block_key(e), 6, reach);
     case 3:
       return reach - 1 - (e.position >> 1) % reach;
+    case 5: {
+      const uint32_t steps = (e.position >> 6) % reach;
+      return word(head, 1) & 16 ? reach - 1 - steps : steps;
+    }
     default:
       return (word(line, 2 + place) & others) == 0 ? reach - 1 : 0;
   }
