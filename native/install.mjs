@@ -38,8 +38,8 @@ function runs(/** @type {string} */ program, /** @type {string[]} */ ...args) {
 }
 
 /**
- * The GPUs that kernels are compiled for: KVPROOF_CUDA_ARCHITECTURES, a list of 80, 89 and 90a; else
- * those of this machine, since each takes minutes; else all. Any other GPU compiles what it needs from
+ * The GPUs that kernels are compiled for: KVPROOF_CUDA_ARCHITECTURES, a list of 80, 89 and 90a, or ptx;
+ * else those of this machine, since each takes minutes; else all. Any other GPU compiles what it needs from
  * PTX at its first launch. @returns {string}
  */
 function architectures() {
