@@ -1,6 +1,6 @@
-// Tests of bound-l2.ts: a kernel of the declared schedule whose exponentials are known has the range
-// of one value; kernels of another arithmetic or another schedule leave it; rows beside each other
-// have the ranges that each has alone. bound-l2.adversary.test.ts attacks it from within its
+// Tests of bound-l2.ts: a kernel of the declared schedule whose exponentials are known has the
+// range of one value; kernels of another arithmetic or another schedule leave it; rows beside each
+// other have the ranges that each has alone. bound-l2.adversary.test.ts attacks it from within its
 // contract.
 import { describe, expect, it } from 'vitest';
 import type { Arithmetic } from './arithmetic.js';

@@ -1,4 +1,4 @@
-/** Ranges of one query row, as the tests of bound-l2.ts ask for them, and the row as a kernel has it. */
+/** Ranges of one query row, as the tests of bound-l2.ts ask for them, and the row of a kernel. */
 import type { Arithmetic } from '../arithmetic.js';
 import { boundL1 } from '../bound.js';
 import { boundL2, inRange, type OutputRange } from '../bound-l2.js';
