@@ -161,13 +161,13 @@ Answer check_products() {
       {Input::plain, Output::rows, 65, 28672, 2, 0},
       {Input::plain, Output::added, 1024, 4096, 2, 0},
       {Input::plain, Output::added, 301, 14336, 2, 0},
-      {Input::plain, Output::added, 50001, 72, 2, 0},
+      {Input::plain, Output::added, 100001, 72, 2, 0},
       {Input::normed, Output::rows, 301, 4104, 2, 0},
       {Input::normed, Output::rotated, 768, 4096, 128, 640},
       {Input::normed, Output::rotated, 576, 28672 / 2, 64, 448},
-      {Input::normed, Output::rotated, 50048, 72, 128, 49920},
+      {Input::normed, Output::rotated, 100096, 72, 128, 99968},
       {Input::normed, Output::gated, 1202, 4096, 1202, 0},
-      {Input::normed, Output::gated, 50002, 72, 50002, 0},
+      {Input::normed, Output::gated, 100002, 72, 100002, 0},
       {Input::normed, Output::gated, 66, 28672, 66, 0},
       {Input::plain, Output::gated, 302, 4096, 302, 0},
   };
@@ -178,8 +178,8 @@ Answer check_products() {
   };
   get(&b.vector, columns_max);
   get(&b.hidden, columns_max);
-  get(&b.out, 1 << 16);
-  get(&b.residual, 1 << 16);
+  get(&b.out, 1 << 17);
+  get(&b.residual, 1 << 17);
   if (answer.ok()) answer = fill_random(b.vector, columns_max, 1, 99);
   for (const Case& c : cases) {
     Product p;
