@@ -216,7 +216,8 @@ __device__ uint32_t first_row(const Product& p, uint32_t block) {
 
 // CHUNKS: of a row, for each thread.
 template <Input INPUT, int CHUNKS>
-__global__ void __launch_bounds__(threads, CHUNKS > 7 ? 1 : 4) product_kernel(const Product p) {
+__global__ void __launch_bounds__(threads, CHUNKS > 7 ? 1 : blocks_of_multiprocessor)
+    product_kernel(const Product p) {
   extern __shared__ __align__(16) uint4 ring[];  // (ring_chunks, threads)
   __shared__ float sums[batch_rows][warps];
   __shared__ float2 turns[batch_rows / 2];
