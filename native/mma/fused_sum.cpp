@@ -100,20 +100,27 @@ struct Specials {
   }
 };
 
+// Whether one of n operands is a NaN: then no other matters, and most slow tiles hold one.
+bool any_nan(const Row& row, const uint16_t* x, int n) {
+  const int infinity = row.operand == Operand::f16 ? 0x7c00 : 0x7f80;
+  int found = 0;
+  for (int k = 0; k < n; k++) found |= infinity - (x[k] & 0x7fff);  // negative for a NaN
+  return found < 0;
+}
+
 struct Operands {
   Decoded a[16], b[16];
 };
 
-// Decodes, and collects specials and the largest exponent (unchanged if every product is zero).
+// Decodes what holds no NaN, and collects specials and the largest exponent (unchanged if every
+// product is zero).
 void scan(const Row& row, const uint16_t* a, const uint16_t* b, int n, Operands& ops, Specials& s,
           int& exponent) {
   const int exponent_bits = row.operand == Operand::f16 ? 5 : 8;
   for (int k = 0; k < n; k++) {
     const Decoded x = ops.a[k] = decode(a[k], exponent_bits, 15 - exponent_bits);
     const Decoded y = ops.b[k] = decode(b[k], exponent_bits, 15 - exponent_bits);
-    if (x.kind == Kind::nan || y.kind == Kind::nan) {
-      s.nan = true;
-    } else if (x.kind == Kind::infinite || y.kind == Kind::infinite) {
+    if (x.kind == Kind::infinite || y.kind == Kind::infinite) {
       if (x.kind == Kind::zero || y.kind == Kind::zero) {
         s.nan = true;
       } else {
@@ -135,8 +142,9 @@ uint32_t fused_sum(const Row& row, const uint16_t* a, const uint16_t* b, int n, 
   const Decoded start = half ? decode(c, 5, 10) : decode(c, 8, 23);
   Operands ops;
   Specials specials;
+  specials.nan = start.kind == Kind::nan || any_nan(row, a, n) || any_nan(row, b, n);
+  if (specials.nan) return specials.result(half);
   int exponent = start.kind == Kind::finite ? start.exponent : kNoExponent;
-  if (start.kind == Kind::nan) specials.nan = true;
   if (start.kind == Kind::infinite) specials.infinite(start.negative);
   scan(row, a, b, n, ops, specials, exponent);
   if (specials.any()) return specials.result(half);

@@ -4,8 +4,6 @@
 
 namespace kvproof_reference {
 
-constexpr uint8_t first_poison = 0xff, second_poison = 0x5a;
-
 inline void run_kernel(const kvp_kernel& kernel, Stream stream, const Job& job, const Run& run,
                        uint8_t poison) {
   const Shape& s = job.shape;
