@@ -49,14 +49,16 @@ function uncutSum(c: Column, { high }: TokenWeights, sum: number): number {
 
 /** One fused sum with open weights or accumulators of two exponents. */
 function addOpen(core: Core, c: Column, w: TokenWeights, o: Ends, d: number): void {
-  let low = o.low[d] === 0 ? zeroExponent : exponentOf(o.low[d]);
-  let high = o.high[d] === 0 ? zeroExponent : exponentOf(o.high[d]);
+  let low = zeroExponent;
+  let high = zeroExponent;
   for (let t = c.from; t < c.to; t++) {
     if (c.codes[c.base + t * c.stride] === 0) continue;
-    if (w.lowAlign[t] > low) low = w.lowAlign[t];
-    if (w.highAlign[t] > high) high = w.highAlign[t];
+    low = Math.max(low, w.lowAlign[t]);
+    high = Math.max(high, w.highAlign[t]);
   }
   if (high === zeroExponent) return;
+  low = Math.max(low, exponentOf(o.low[d])); // -1023 of zero: below every term
+  high = Math.max(high, exponentOf(o.high[d]));
   o.low[d] = cutSum(core, c, w.low, o.low[d], high);
   o.high[d] = low === high ? cutSum(core, c, w.high, o.high[d], low) : uncutSum(c, w, o.high[d]);
 }

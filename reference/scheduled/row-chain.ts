@@ -56,10 +56,8 @@ export function rowChain(
     let e = accumulatorExponent(sum);
     for (let i = from; i < to; i++) {
       const d = channels[i];
-      const own = align[row[d]] + qAlign[d]; // below zeroExponent / 2 if one is zero
-      if (own > e) e = own;
+      e = Math.max(e, align[row[d]] + qAlign[d]); // below the floor if one is zero
     }
-    if (e < zeroExponent / 2) continue;
     e = Math.max(e, core.exponentFloor);
     const toUnits = power(core.fraction - e);
     let next = Math.trunc(sum * toUnits);
@@ -98,16 +96,14 @@ export function addRowProducts(
 ): void {
   const values = elementValues(type);
   const align = alignmentsOf(type);
-  let low = accumulatorExponent(Math.abs(ends[0]) < Math.abs(ends[1]) ? ends[0] : ends[1]);
+  let low = accumulatorExponent(Math.min(Math.abs(ends[0]), Math.abs(ends[1])));
   let high = accumulatorExponent(Math.max(Math.abs(ends[0]), Math.abs(ends[1])));
-  if (ends[0] < 0 && ends[1] > 0) low = zeroExponent; // zero lies between
+  if (ends[0] * ends[1] < 0) low = zeroExponent; // zero lies between
   for (let t = first; t < end; t++) {
     const own = align[words[base + t * stride]];
-    if (own === zeroExponent) continue;
-    if (w.lowAlign[t] + own > low) low = w.lowAlign[t] + own;
-    if (w.highAlign[t] + own > high) high = w.highAlign[t] + own;
+    low = Math.max(low, w.lowAlign[t] + own);
+    high = Math.max(high, w.highAlign[t] + own);
   }
-  if (high < zeroExponent / 2) return;
   high = Math.max(high, core.exponentFloor);
   low = Math.max(low, core.exponentFloor);
   const [fine, coarse] = [power(core.fraction - low), power(core.fraction - high)];
