@@ -17,8 +17,7 @@ const { fround } = Math;
 const lanes = 8;
 
 export function unitOf(top: number): number {
-  const exponent = top < 2 ** -126 ? -127 : exponentOf(top);
-  return Math.min(Math.max(14 - exponent, -2), 100);
+  return Math.min(Math.max(14 - exponentOf(top), -2), 100); // 100 of zero
 }
 
 /** P' 2^(w - unit) of a weight x: RN16 in units in which fp16 is subnormal below 2^-14. */

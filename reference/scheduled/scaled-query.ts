@@ -31,10 +31,8 @@ export function scaledQuery(scale: number, q: Float64Array, type: ElementType): 
   let largest = 0;
   for (const x of q) largest = Math.max(largest, Math.abs(x));
   const isBf16 = type === 'bf16';
-  // Subnormal bf16 elements count as 0 does.
-  const found = largest < 2 ** -126 ? -127 : exponentOf(largest);
-  const e = clamp(found, isBf16 ? -112 : -24, isBf16 ? 127 : 15);
-  const shift = isBf16 || e < 14 ? e - 14 : 0;
+  const e = clamp(exponentOf(largest), isBf16 ? -112 : -24, isBf16 ? 127 : 15); // -1023 of zero
+  const shift = isBf16 ? e - 14 : Math.min(e - 14, 0);
   return {
     own: q,
     hat: q.map((x) => f16Round(fround(x * power(-shift)))),
