@@ -102,6 +102,8 @@ describe('no regression', () => {
         "repeated-token db75072f9073d973 c961a3cd603f4565 207434167291ede4",
         "uniform 5e21c648c5ac67e5 0c15c4e8f5170c4f 6088c9aa7181de7d",
         "normal 1d6f0d1d6ef9ae46 cb3109f0ccc32595 2e4d4f318d40c649",
+        "paired-records 1d6f0d1d6ef9ae46 865e8a2fdda9afbc 5f54e7944cd05cbd",
+        "opposite-records 64f693aa070a86ba 0aa15b3e8354b657 223023520549bda2",
         "grid 302795e046974427 46630b1f1dc5024b 417d6bba6f91ed40",
         "ties 6bec4bdefb384bf0 f91cff4c1915a60e d464f53dcaf22938",
         "uneven-ties d873ff0929dc5034 84c895ba2a2cf111 7642a2a7dc91e368",

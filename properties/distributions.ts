@@ -5,6 +5,7 @@
 // so that a case that loses a request or a head while it shrinks keeps the values of the rest.
 // Integer operations and + - * / only (see generator.ts). Each entry says which bugs it is for.
 
+import { recordTokens } from '../reference/scheme.js';
 import { below, derive, type Key, normal, uniform, word } from './generator.js';
 import type { Distribution } from './recipe.js';
 
@@ -212,6 +213,11 @@ function nonFiniteLast(drawing: Drawing, row: Row, x: Float64Array): void {
   });
 }
 
+/** The token of the record before for those of every other record. */
+function pairedPosition(position: number): number {
+  return Math.floor(position / recordTokens) & 1 ? position - recordTokens : position;
+}
+
 export const FILL: Readonly<Record<Distribution, FillRow>> = {
   /** Exactly 0, whatever scale and offset: groups without range, uniform weights. */
   zero: (_d, _r, x) => x.fill(0),
@@ -237,6 +243,22 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   normal: (d, r, x) => {
     const key = rowKey(d.key, r);
     fill(x, (channel) => normal(key, channel));
+  },
+  /** The tokens of two records at a time are all alike: two records with one sum of weights. */
+  'paired-records': (d, r, x) => {
+    const position = r.position - (r.position % (2 * recordTokens));
+    const key = rowKey(d.key, { ...r, position });
+    fill(x, (channel) => normal(key, channel));
+  },
+  /**
+   * Every other record is the negative of the one before, on a grid that both lie on: as V of paired
+   * records they cancel to nothing but what sums were rounded to, and so show their order.
+   */
+  'opposite-records': (d, r, x) => {
+    const position = pairedPosition(r.position);
+    levels(d, { ...r, position }, x, d.codeMax, 1);
+    const side = position === r.position ? 1 : -1;
+    fill(x, (channel) => side * (x[channel] - d.codeMax / 2));
   },
   /** On the quantisation grid (integers 0..codeMax): codes are exact and nothing is lost. */
   grid: (d, r, x) => levels(d, r, x, d.codeMax, 1),

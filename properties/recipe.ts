@@ -18,6 +18,8 @@ export const DISTRIBUTIONS = [
   'repeated-token',
   'uniform',
   'normal',
+  'paired-records',
+  'opposite-records',
   'grid',
   'ties',
   'uneven-ties',

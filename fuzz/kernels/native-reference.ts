@@ -65,7 +65,7 @@ const NATIVE: readonly (Distribution | 'code-lm' | 'literal')[] = [
   ...(['near-overflow', 'heavy-tail', 'all-exponents', 'signed-zero'] as const),
   ...(['outlier-channels', 'sink', 'needle', 'huge-token', 'outlier-group'] as const),
   ...(['extremes', 'patchwork', 'non-finite', 'uneven-ties', 'non-finite-groups'] as const),
-  ...(['binades', 'non-finite-last'] as const),
+  ...(['binades', 'non-finite-last', 'paired-records', 'opposite-records'] as const),
 ];
 
 const isDrawn = (recipe: Recipe): boolean => NATIVE.includes(recipe.distribution);

@@ -198,6 +198,21 @@ TWIN_FN double non_finite_group(const Element& e) {
   }
 }
 
+// e at the token of the record before, if it lies in every other record.
+TWIN_FN bool is_pairs_second(const Element& e) { return (e.position / record_tokens) & 1; }
+TWIN_FN Element pairs_first(Element e) {
+  if (is_pairs_second(e)) e.position -= record_tokens;
+  return e;
+}
+TWIN_FN double paired_record(Element e) {
+  e.position -= e.position % (2 * record_tokens);
+  return normal(row_key(e), e.channel);
+}
+TWIN_FN double opposite_record(const Element& e) {
+  const double x = levels(pairs_first(e), e.code_max, 1) - e.code_max / 2.0;
+  return is_pairs_second(e) ? -x : x;
+}
+
 // x in units, by the number of the distribution in fuzz/kernels/native-reference.ts.
 TWIN_FN double drawn(uint32_t distribution, const Element& e) {
   const Key key = row_key(e);
@@ -261,6 +276,10 @@ TWIN_FN double drawn(uint32_t distribution, const Element& e) {
       return binades(e);
     case 27:
       return non_finite_last(e);
+    case 28:
+      return paired_record(e);
+    case 29:
+      return opposite_record(e);
     default:
       return 0;
   }

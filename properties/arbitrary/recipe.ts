@@ -46,6 +46,8 @@ const WEIGHTS: Readonly<Record<Name, number>> = {
   'repeated-token': 2,
   uniform: 2,
   normal: 8,
+  'paired-records': 1,
+  'opposite-records': 1,
   grid: 3,
   ties: 2,
   'uneven-ties': 2,

@@ -8,7 +8,7 @@ import { queryTokenCount } from '../../reference/problem.js';
 import { recordTokens } from '../../reference/scheme.js';
 import type { Case } from '../case.js';
 import { LIMITS } from '../parse-case.js';
-import type { Recipe } from '../recipe.js';
+import { type Distribution, type Recipe, SEED_MAX } from '../recipe.js';
 import { type RareKind, type RareSpace, rareCase } from './rare.js';
 
 /** One long request among so many rare cases: it takes seconds. */
@@ -20,19 +20,23 @@ export function related(
   c: Case,
   space: RareSpace & { readonly rareOneIn: number; readonly always?: RareKind | undefined },
 ): Case {
-  const values = evenlyWeighted(random, lossless(random, fromOneModel(c)));
+  const values = cancelling(random, evenlyWeighted(random, lossless(random, fromOneModel(c))), 12);
   const changed = beyondTheRecord(random, values);
-  if (space.always !== undefined) return rareCase(random, changed, space.always, space);
+  const rare = (kind: RareKind) => {
+    const shaped = rareCase(random, changed, kind, space);
+    return kind === 'split' ? cancelling(random, shaped, 2) : shaped;
+  };
+  if (space.always !== undefined) return rare(space.always);
   switch (random.nextInt(0, space.rareOneIn - 1)) {
     case 0:
-      return rareCase(random, changed, 'deep', space);
+      return rare('deep');
     case 1:
-      return rareCase(random, changed, 'crowd', space);
+      return rare('crowd');
     case 2:
-      return rareCase(random, changed, 'shared', space);
+      return rare('shared');
     case 3: {
       const kind = random.nextInt(0, LONG_ONE_IN - 1) === 0 ? 'long' : 'split';
-      return rareCase(random, changed, kind, space);
+      return rare(kind);
     }
     default:
       return splitAtRecords(random, changed);
@@ -94,6 +98,21 @@ function evenlyWeighted(random: fc.Random, c: Case): Case {
     tensors: { ...c.tensors, q: normal(random.nextInt(-5, 1)), k: normal(0) },
     options: { ...c.options, softmaxScale },
   };
+}
+
+/**
+ * Records that cancel in pairs, one case in `oneIn`: an output so much smaller than what it is summed
+ * from shows in which order that was. V is so large that fp16 holds what is left.
+ */
+function cancelling(random: fc.Random, c: Case, oneIn: number): Case {
+  if (random.nextInt(0, oneIn - 1) !== 0) return c;
+  const recipe = (distribution: Distribution, scale: number): Recipe => ({
+    ...{ distribution, seed: random.nextInt(0, SEED_MAX), scale, offset: 0 },
+  });
+  const q = recipe('normal', random.nextInt(-3, 0));
+  const [k, v] = [recipe('paired-records', 0), recipe('opposite-records', random.nextInt(5, 9))];
+  const softmaxScale = Math.fround(1 / Math.sqrt(c.problem.headSize));
+  return { ...c, tensors: { q, k, v }, options: { ...c.options, softmaxScale } };
 }
 
 /**

@@ -22,7 +22,7 @@ const { fround } = Math;
 const ulp = 2 ** -23;
 
 /** The n-th binary32 after a positive one. */
-function after(x: number, n: number): number {
+function stepped(x: number, n: number): number {
   const words = new Uint32Array(Float32Array.of(x).buffer);
   words[0] += n;
   return new Float32Array(words.buffer)[0];
@@ -56,8 +56,8 @@ describe('an open exponential', () => {
       // exp2 itself is off by 2^-50; the ends are the last numbers inside.
       expect(low / exact - 1).toBeGreaterThanOrEqual(-ex2Error - 2 ** -48);
       expect(high / exact - 1).toBeLessThanOrEqual(ex2Error + 2 ** -48);
-      expect(after(low, -1) / exact - 1).toBeLessThan(-ex2Error + 2 ** -48);
-      expect(after(high, 1) / exact - 1).toBeGreaterThan(ex2Error - 2 ** -48);
+      expect(stepped(low, -1) / exact - 1).toBeLessThan(-ex2Error + 2 ** -48);
+      expect(stepped(high, 1) / exact - 1).toBeGreaterThan(ex2Error - 2 ** -48);
       expect(fround(low)).toBe(low);
       expect(fround(high)).toBe(high);
     }

@@ -1,7 +1,7 @@
 // Tests of row-chain.ts: sums of known numbers are those of mma.ts down to the smallest, and the ends
 // of open ones are what the header says.
 import { describe, expect, it } from 'vitest';
-import { elementFromF64, elementRound, elementValues, exponentOf } from '../format.js';
+import { elementFromF64, elementRound, exponentOf } from '../format.js';
 import { dotModel, f32TowardZero, tensorDot } from '../mma.js';
 import { type Draw, draws } from '../simulated/draw.js';
 import { zeroExponent } from './code-chain.js';
