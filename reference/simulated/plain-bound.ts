@@ -26,6 +26,8 @@ export interface PlainBound {
   readonly lse: number;
   readonly lseBound: number;
   readonly valueMax: number;
+  /** of all weights together: what guardLimit is for */
+  readonly drift: number;
 }
 
 const sum = (x: ArrayLike<number>) => Array.from(x).reduce((all, y) => all + y, 0);
@@ -283,5 +285,5 @@ export function plainBound(
   const logarithm = ln2 * 2 ** -22 * Math.max(1, Math.abs(log2(tokens)));
   const base = (4 * u + 2 ** -44) * Math.abs(lse) * (1 + 2 ** -11);
   const lseBound = (apart + sums) * (1 + 8 * u) + logarithm + base + 2 ** -64;
-  return { output, radius, bound, lse, lseBound, valueMax };
+  return { output, radius, bound, lse, lseBound, valueMax, drift: weights.total };
 }
