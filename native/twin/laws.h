@@ -32,7 +32,7 @@ TWIN_FN uint8_t redzone_byte(uint8_t poison, uint64_t position) {
 // Loops over bytes take a unit at a time: a byte at a time they cost as much as an emulated kernel.
 constexpr int64_t unit = 16;
 static_assert(redzone_bytes % unit == 0);
-TWIN_FN int64_t units_of(int64_t bytes) { return (bytes + unit - 1) / unit; }
+constexpr int64_t units_of(int64_t bytes) { return (bytes + unit - 1) / unit; }
 
 // The bytes of unit i of `bytes`: the last one may be short.
 TWIN_FN int64_t unit_bytes(int64_t i, int64_t bytes) {
