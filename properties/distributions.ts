@@ -251,8 +251,8 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
     fill(x, (channel) => normal(key, channel));
   },
   /**
-   * Every other record is the negative of the one before, on a grid that both lie on: as V of paired
-   * records they cancel to nothing but what sums were rounded to, and so show their order.
+   * Every other record is the negative of the one before, on a grid that both lie on: as V of
+   * paired records they cancel to nothing but what sums were rounded to, and so show their order.
    */
   'opposite-records': (d, r, x) => {
     const position = pairedPosition(r.position);

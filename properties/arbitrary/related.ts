@@ -101,8 +101,8 @@ function evenlyWeighted(random: fc.Random, c: Case): Case {
 }
 
 /**
- * Records that cancel in pairs, one case in `oneIn`: an output so much smaller than what it is summed
- * from shows in which order that was. V is so large that fp16 holds what is left.
+ * Records that cancel in pairs, one case in `oneIn`: an output so much smaller than what it is
+ * summed from shows in which order that was. V is so large that fp16 holds what is left.
  */
 function cancelling(random: fc.Random, c: Case, oneIn: number): Case {
   if (random.nextInt(0, oneIn - 1) !== 0) return c;
