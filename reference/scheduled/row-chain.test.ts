@@ -83,7 +83,9 @@ describe.each(cores)('scores of $type rows on $architecture', ({ type, core }) =
     expect(score(all.subarray(0, 0))).toBe(0);
   });
 
-  it.runIf(type === 'bf16')('that are too small for binary32 are 0, not -0', () => {
+  it('that are too small for binary32 are 0, not -0', () => {
+    if (type !== 'bf16') return; // no product of fp16 is
+
     const small = (x: number) => Float64Array.of(x);
     const align = alignmentsOf(type);
     const [row, q] = [small(-(2 ** -75)), small(2 ** -80)];
