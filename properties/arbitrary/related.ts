@@ -20,7 +20,7 @@ export function related(
   c: Case,
   space: RareSpace & { readonly rareOneIn: number; readonly always?: RareKind | undefined },
 ): Case {
-  const values = cancelling(random, evenlyWeighted(random, lossless(random, fromOneModel(c))), 12);
+  const values = cancelling(random, evenlyWeighted(random, lossless(random, fromOneModel(c))), 32);
   const changed = beyondTheRecord(random, values);
   const rare = (kind: RareKind) => {
     const shaped = rareCase(random, changed, kind, space);
