@@ -198,8 +198,8 @@ TWIN_FN double non_finite_group(const Element& e) {
   }
 }
 
-// e at the token of the record before, if it lies in every other record.
 TWIN_FN bool is_pairs_second(const Element& e) { return (e.position / record_tokens) & 1; }
+// e at the token of the record before, if it lies in the second record of a pair.
 TWIN_FN Element pairs_first(Element e) {
   if (is_pairs_second(e)) e.position -= record_tokens;
   return e;

@@ -34,7 +34,8 @@ constexpr int64_t unit = 16;
 static_assert(redzone_bytes % unit == 0);
 constexpr int64_t units_of(int64_t bytes) { return (bytes + unit - 1) / unit; }
 
-// The bytes of unit i of `bytes`: the last one may be short.
+// The bytes of unit i of `bytes`: the last one may be short. Loops below name `unit`
+// where there are so many, so that a compiler sees a constant and makes one instruction of them.
 TWIN_FN int64_t unit_bytes(int64_t i, int64_t bytes) {
   return (i + 1) * unit <= bytes ? unit : bytes - i * unit;
 }

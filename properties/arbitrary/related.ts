@@ -92,12 +92,13 @@ function evenlyWeighted(random: fc.Random, c: Case): Case {
   const normal = (scale: number): Recipe => ({
     ...{ distribution: 'normal', seed: random.nextInt(0, 0x7fffffff), scale, offset: 0 },
   });
+  return usuallyScaled(c, { ...c.tensors, q: normal(random.nextInt(-5, 1)), k: normal(0) });
+}
+
+/** Other tensors, and scores of the size that they give: the softmax scale is the usual one. */
+function usuallyScaled(c: Case, tensors: Case['tensors']): Case {
   const softmaxScale = Math.fround(1 / Math.sqrt(c.problem.headSize));
-  return {
-    ...c,
-    tensors: { ...c.tensors, q: normal(random.nextInt(-5, 1)), k: normal(0) },
-    options: { ...c.options, softmaxScale },
-  };
+  return { ...c, tensors, options: { ...c.options, softmaxScale } };
 }
 
 /**
@@ -111,8 +112,7 @@ function cancelling(random: fc.Random, c: Case, oneIn: number): Case {
   });
   const q = recipe('normal', random.nextInt(-3, 0));
   const [k, v] = [recipe('paired-records', 0), recipe('opposite-records', random.nextInt(5, 9))];
-  const softmaxScale = Math.fround(1 / Math.sqrt(c.problem.headSize));
-  return { ...c, tensors: { q, k, v }, options: { ...c.options, softmaxScale } };
+  return usuallyScaled(c, { q, k, v });
 }
 
 /**
