@@ -98,10 +98,12 @@ const judges = {
   'scheduled/warp-sums': range,
 };
 
-/** Paths of the tests that judge a file of reference/. */
+/** Paths of the tests that judge a file of reference/: its own first, where it has one. */
 export function judgesOf(file) {
   const name = file.replace(/^reference\//, '').replace(/\.ts(:.*)?$/, '');
-  return (judges[name] ?? [name]).map((test) => `reference/${test}.test.ts`);
+  const path = (test) => `reference/${test}.test.ts`;
+  const own = existsSync(path(name)) ? [name] : [];
+  return [...new Set([...own, ...(judges[name] ?? [name])])].map(path);
 }
 
 const folder = '.kvproof/mutation';

@@ -213,6 +213,22 @@ function nonFiniteLast(drawing: Drawing, row: Row, x: Float64Array): void {
   });
 }
 
+/** Bits between one grade and the next. */
+export const GRADE_BITS = 8;
+const GRADES: Key = { a: 0x67726164, b: 0x65730000 };
+
+/**
+ * 0 to 3: any for each token, or rising or falling within 64. No seed has a part in it, so that
+ * tensors of different seeds agree about it.
+ */
+function gradeOf(row: Row): number {
+  const head = derive(derive(GRADES, row.request), row.head);
+  const kind = word(head, 0) & 3;
+  if (kind < 2) return word(head, 1 + row.position) & 3;
+  const step = (row.position >>> 4) & 3;
+  return kind === 2 ? step : 3 - step;
+}
+
 /** The token of the record before for those of every other record. */
 function pairedPosition(position: number): number {
   return Math.floor(position / recordTokens) & 1 ? position - recordTokens : position;
@@ -231,6 +247,8 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   'ramp-channel': (_d, _r, x) => fill(x, (channel) => channel / 16),
   /** Rises along the sequence: rescaling of the running softmax, tails. */
   'ramp-token': (_d, r, x) => x.fill(r.position / 64),
+  /** The grade of the token, 0 to 3: as K, weights that are far apart. */
+  graded: (_d, r, x) => x.fill(gradeOf(r)),
   /** All tokens of a head alike: equal weights however many tokens there are. */
   'repeated-token': (d, r, x) => {
     const key = headKey(d.key, r);
@@ -243,6 +261,15 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   normal: (d, r, x) => {
     const key = rowKey(d.key, r);
     fill(x, (channel) => normal(key, channel));
+  },
+  /**
+   * Normal, 2^8 times smaller with each grade: as V of graded K the smallest weights count as much
+   * as the largest, and what they lose shows.
+   */
+  'counter-graded': (d, r, x) => {
+    const key = rowKey(d.key, r);
+    const unit = 2 ** (-GRADE_BITS * gradeOf(r));
+    fill(x, (channel) => normal(key, channel) * unit);
   },
   /** The tokens of two records at a time are all alike: two records with one sum of weights. */
   'paired-records': (d, r, x) => {

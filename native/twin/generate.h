@@ -213,6 +213,31 @@ TWIN_FN double opposite_record(const Element& e) {
   return is_pairs_second(e) ? -x : x;
 }
 
+TWIN_FN uint32_t grade_of(const Element& e) {
+  const Key head = derive(derive(Key{0x67726164, 0x65730000}, e.request), e.head);
+  const uint32_t kind = word(head, 0) & 3, step = (e.position >> 4) & 3;
+  if (kind < 2) return word(head, 1 + e.position) & 3;
+  return kind == 2 ? step : 3 - step;
+}
+
+// Distributions in which tokens belong together.
+TWIN_FN double drawn_by_token(uint32_t distribution, const Element& e) {
+  switch (distribution) {
+    case 28:
+      return paired_record(e);
+    case 29:
+      return opposite_record(e);
+    case 30:
+      return grade_of(e);
+    case 31: {
+      const int bits = 8 * static_cast<int>(grade_of(e));
+      return normal(row_key(e), e.channel) * power_of_two(-bits);
+    }
+    default:
+      return 0;
+  }
+}
+
 // x in units, by the number of the distribution in fuzz/kernels/native-reference.ts.
 TWIN_FN double drawn(uint32_t distribution, const Element& e) {
   const Key key = row_key(e);
@@ -276,12 +301,8 @@ TWIN_FN double drawn(uint32_t distribution, const Element& e) {
       return binades(e);
     case 27:
       return non_finite_last(e);
-    case 28:
-      return paired_record(e);
-    case 29:
-      return opposite_record(e);
     default:
-      return 0;
+      return drawn_by_token(distribution, e);
   }
 }
 

@@ -7,6 +7,7 @@ import { packedTokens } from '../../reference/cache.js';
 import { queryTokenCount } from '../../reference/problem.js';
 import { recordTokens } from '../../reference/scheme.js';
 import type { Case } from '../case.js';
+import { GRADE_BITS } from '../distributions.js';
 import { LIMITS } from '../parse-case.js';
 import { type Distribution, type Recipe, SEED_MAX } from '../recipe.js';
 import { type RareKind, type RareSpace, rareCase } from './rare.js';
@@ -20,7 +21,8 @@ export function related(
   c: Case,
   space: RareSpace & { readonly rareOneIn: number; readonly always?: RareKind | undefined },
 ): Case {
-  const values = cancelling(random, evenlyWeighted(random, lossless(random, fromOneModel(c))), 32);
+  const drawn = evenlyWeighted(random, lossless(random, fromOneModel(c)));
+  const values = cancelling(random, balanced(random, drawn), 32);
   const changed = beyondTheRecord(random, values);
   const rare = (kind: RareKind) => {
     const shaped = rareCase(random, changed, kind, space);
@@ -95,6 +97,27 @@ function evenlyWeighted(random: fc.Random, c: Case): Case {
   return usuallyScaled(c, { ...c.tensors, q: normal(random.nextInt(-5, 1)), k: normal(0) });
 }
 
+function seeded(random: fc.Random, distribution: Distribution, scale: number): Recipe {
+  return { distribution, seed: random.nextInt(0, SEED_MAX), scale, offset: 0 };
+}
+
+/**
+ * Weights from 1 to 2^-24, and values that make up for them: every token has its part in the
+ * output, and so has every bit of its weight, however small.
+ */
+function balanced(random: fc.Random, c: Case): Case {
+  if (random.nextInt(0, 15) !== 0) return c;
+  const scale = random.nextInt(-3, 3);
+  const q = seeded(random, 'constant', scale);
+  const [k, v] = [
+    seeded(random, 'graded', 0),
+    seeded(random, 'counter-graded', random.nextInt(10, 14)),
+  ];
+  const score = c.problem.headSize * 2 ** scale; // of one grade more
+  const softmaxScale = Math.fround((GRADE_BITS * Math.LN2) / score);
+  return { ...c, tensors: { q, k, v }, options: { ...c.options, softmaxScale } };
+}
+
 /** Other tensors, and scores of the size that they give: the softmax scale is the usual one. */
 function usuallyScaled(c: Case, tensors: Case['tensors']): Case {
   const softmaxScale = Math.fround(1 / Math.sqrt(c.problem.headSize));
@@ -107,11 +130,11 @@ function usuallyScaled(c: Case, tensors: Case['tensors']): Case {
  */
 function cancelling(random: fc.Random, c: Case, oneIn: number): Case {
   if (random.nextInt(0, oneIn - 1) !== 0) return c;
-  const recipe = (distribution: Distribution, scale: number): Recipe => ({
-    ...{ distribution, seed: random.nextInt(0, SEED_MAX), scale, offset: 0 },
-  });
-  const q = recipe('normal', random.nextInt(-3, 0));
-  const [k, v] = [recipe('paired-records', 0), recipe('opposite-records', random.nextInt(5, 9))];
+  const q = seeded(random, 'normal', random.nextInt(-3, 0));
+  const [k, v] = [
+    seeded(random, 'paired-records', 0),
+    seeded(random, 'opposite-records', random.nextInt(5, 9)),
+  ];
   return usuallyScaled(c, { q, k, v });
 }
 
