@@ -121,12 +121,12 @@ DEV_FN void zero_scores(float (&acc)[4], const uint32_t (&q)[K::steps][2], const
 
 // s (128 tokens x 8 queries) = base-2 exponents of the softmax weights, K per channel:
 //   S = fma(code sum, code_factor unit, RN(zero sum zero_factor)),
-// |S| < 128 65504^2 |k2| whatever the inputs in fp16. tile: its factors; query: shared, its q-hat
-// (store_query). k_half: shared, K words and parameters of a record. group_tiles: row tiles of a
-// token group, a power of two.
-template <class K, bool GROUPED>
+// |S| < 128 65504^2 |k2| whatever the inputs in fp16. tile: its factors; query: its q-hat,
+// InRegisters of the tile or shared (store_query). k_half: shared, K words and parameters of a
+// record. group_tiles: row tiles of a token group, a power of two.
+template <class K, bool GROUPED, class Query>
 DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,
-                           const uint4* query, const uint8_t* k_half, int group_tiles, int lane) {
+                           Query query, const uint8_t* k_half, int group_tiles, int lane) {
   constexpr int scale_bytes = K::columns * 2;
   const uint8_t* parameters = k_half + K::bytes;
   uint32_t scaled[K::steps][2];
@@ -161,12 +161,12 @@ DEV_FN void channel_scores(float (&s)[record_tiles][4], const QueryTile<K::steps
 
 // The same for K per token, over channel groups G in order, in units of q-hat 2^-24:
 //   S = RN(factor sum over G of fma(code sum_G, scale_G, RN(zero_G q sum_G))).
-// query: shared, of weigh_fields; sums: shared, of store_query_sums; mixed: of
+// query: the same, of weigh_fields; sums: shared, of store_query_sums; mixed: of
 // find_mixed_groups. group_pairs: half the column steps of a group, a power of two.
-template <class K, bool GROUPED>
-DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile,
-                         const uint4* query, const uint8_t* k_half, const float* sums,
-                         const uint32_t (&mixed)[2], int group_pairs, int lane) {
+template <class K, bool GROUPED, class Query>
+DEV_FN void token_scores(float (&s)[record_tiles][4], const QueryTile<K::steps>& tile, Query query,
+                         const uint8_t* k_half, const float* sums, const uint32_t (&mixed)[2],
+                         int group_pairs, int lane) {
   constexpr int pairs = K::steps / 2;
   const int g = lane >> 2, c = lane & 3;
   uint32_t q[K::steps][2];

@@ -40,6 +40,18 @@ struct DecodeFormat {
   static constexpr int warps = RingOf<1>::warps_for(word_bytes / parts);
   using Ring = RingOf<warps>;
   static constexpr int groups_max = HEAD_SIZE / 32;  // of channels
+  // Shared memory of a block, in bytes: the ring, where groups are shortest and have the most
+  // parameters, and sums (query_sums here, those of merge_warps, barriers).
+  static constexpr uint32_t half_bytes = word_bytes / parts + (packed ? groups_max * 512 : 0);
+  static constexpr uint32_t ring_bytes = warps * ring_slots * half_bytes;
+  static constexpr uint32_t sum_bytes = warps * (groups_max + 3) * query_tile_rows * 4;
+  static constexpr uint32_t query_bytes = steps * 256;
+  // Operand B of 256 channels, 32 registers, would be spilled: it is in shared memory between
+  // records where there is room, which 2 bits leave none of on sm_89. Of 128 channels it stays in
+  // registers, where 2 bits are 1.5 % faster for it (H100).
+  static constexpr bool query_is_shared =
+      packed && HEAD_SIZE > 128 && ring_bytes + sum_bytes + query_bytes <= Ring::shared_max;
+  static_assert(ring_bytes + sum_bytes <= Ring::shared_max);
   using State = SoftmaxState<steps, GROUPED ? groups_max : 1>;
 };
 
@@ -64,6 +76,20 @@ DEV_FN HalfSource half_source(const DecodeArguments& args, const BlockRows& rows
   return source;
 }
 
+// What the scores of a record take operand B from; called by the whole block.
+template <class F>
+DEV_FN auto query_between_records(const QueryTile<F::steps>& tile, int warp, int lane) {
+  if constexpr (F::query_is_shared) {
+    using Query = uint4[F::steps / 2 * 32];
+    DEV_SHARED(Query, query);
+    if (warp == 0) store_query(query, tile, lane);
+    dev::syncthreads();
+    return static_cast<const uint4*>(query);
+  } else {
+    return InRegisters{};
+  }
+}
+
 // The packed records of a warp. first_token: of its first record. sight: of the request.
 template <class F>
 DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
@@ -72,11 +98,8 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
   using K = CodeMatrix<F::bits, record_tokens, F::head_size>;
   using V = CodeMatrix<F::bits, F::head_size, record_tokens>;
   constexpr int sums_of_warp = F::groups_max * query_tile_rows;
-  constexpr int query_words = query_is_shared<F::steps> ? F::steps / 2 * 32 : 1;
   using Sums = float[F::warps][sums_of_warp];
-  using Query = uint4[query_words];
   DEV_SHARED(Sums, query_sums);
-  DEV_SHARED(Query, query);
   float* sums = query_sums[warp];
   // Tokens or channels of a group, in sixteens: tiles or steps.
   const int token_tiles = static_cast<int>(args.group) / 16;
@@ -87,10 +110,7 @@ DEV_FN void decode_records(typename F::State& state, typename F::Ring& ring,
     find_mixed_groups<K>(mixed, tile, channel_tiles);
     weigh_fields<K>(tile.q);
   }
-  if constexpr (query_is_shared<F::steps>) {
-    if (warp == 0) store_query(query, tile, lane);
-    dev::syncthreads();
-  }
+  const auto query = query_between_records<F>(tile, warp, lane);
   float s[record_tiles][4], decay[2];
   for (int token = first_token; token < end_token; token += F::warps * record_tokens) {
     const uint8_t* k_half = ring.wait();

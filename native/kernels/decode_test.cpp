@@ -217,7 +217,7 @@ inline void test_formats() {
                                  ? axis == KVP_AXIS_CHANNEL && group == 128
                                  : group <= 128 || (axis == KVP_AXIS_TOKEN && head_size == 256);
           if (!known) continue;
-          for (uint32_t sm : {80u, 90u}) {
+          for (uint32_t sm : {80u, 89u, 90u}) {
             check::Random random(seed);
             Case c;
             c.bits = bits;

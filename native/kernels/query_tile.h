@@ -95,11 +95,9 @@ DEV_FN void scale_query_words(QueryTile<STEPS>& tile, bool is_bf16, float k2) {
   }
 }
 
-// Operand B of 256 channels, 32 registers, would be spilled: it is in shared memory between
-// records, what a lane has of two steps together: (steps / 2, 32 lanes). Of 128 channels it stays
-// in registers, where 2 bits are 1.5 % faster for it (H100).
-template <int STEPS>
-constexpr bool query_is_shared = STEPS > 8;
+// Where operand B is between records: in registers, or in shared memory, what a lane has of two
+// steps together: (steps / 2, 32 lanes).
+struct InRegisters {};
 
 template <int STEPS>
 DEV_FN void store_query(uint4* to, const QueryTile<STEPS>& tile, int lane) {
@@ -110,13 +108,16 @@ DEV_FN void store_query(uint4* to, const QueryTile<STEPS>& tile, int lane) {
   }
 }
 template <int STEPS>
-DEV_FN void load_query(uint32_t (&q)[STEPS][2], const QueryTile<STEPS>& tile, const uint4* from,
+DEV_FN void load_query(uint32_t (&q)[STEPS][2], const QueryTile<STEPS>& tile, InRegisters, int) {
+  DEV_UNROLL
+  for (int at = 0; at < 2 * STEPS; at++) q[at / 2][at % 2] = tile.q[at / 2][at % 2];
+}
+template <int STEPS>
+DEV_FN void load_query(uint32_t (&q)[STEPS][2], const QueryTile<STEPS>&, const uint4* from,
                        int lane) {
   DEV_UNROLL
   for (int step = 0; step < STEPS; step += 2) {
-    uint4 x =
-        make_uint4(tile.q[step][0], tile.q[step][1], tile.q[step + 1][0], tile.q[step + 1][1]);
-    if constexpr (query_is_shared<STEPS>) x = from[step / 2 * 32 + lane];
+    const uint4 x = from[step / 2 * 32 + lane];
     q[step][0] = x.x;
     q[step][1] = x.y;
     q[step + 1][0] = x.z;

@@ -81,6 +81,7 @@ struct RingSlots {
 template <int WARPS>
 struct BulkRing : RingSlots {
   static constexpr uint32_t arch = 90;
+  static constexpr uint32_t shared_max = dev::smem_limit(90);
   // Warps for halves with so many bytes of words: two blocks fit in 227 KiB, or one if it is large.
   static constexpr int warps_for(int word_bytes) { return word_bytes <= 8192 ? 4 : 3; }
 
@@ -134,6 +135,7 @@ struct BulkRing : RingSlots {
 template <int WARPS>
 struct AsyncRing : RingSlots {
   static constexpr uint32_t arch = 80;
+  static constexpr uint32_t shared_max = dev::smem_limit(89);
   // As above: one block fits in the 99 KiB of sm_89.
   static constexpr int warps_for(int word_bytes) {
     return word_bytes <= 8192 ? 4 : word_bytes <= 16384 ? 2 : 1;
