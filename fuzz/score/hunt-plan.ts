@@ -6,6 +6,8 @@
 // all bugs show in small cases if these are diverse; and draws of the full space and of every rare
 // kind in turn (properties/arbitrary/rare.ts). The fourth is judged by all.
 //
+// A draw is the best of several (spread.ts): most of what none of the plan had yet.
+//
 // The order is a function of the seed and of what the kernel declares, so every mutant of an
 // architecture meets the same cases. The checked build draws others than the plain one: it sees
 // what that sees, and there is no use in seeing it twice.
@@ -22,17 +24,20 @@ import { CASE_SPACE, type PlannedCase } from '../campaign/plan.js';
 import { realCacheCases } from '../campaign/real-cache.js';
 import { drawAt, type Seed } from '../campaign/seed.js';
 import type { Build } from './result.js';
+import { Spread } from './spread.js';
 
 /** About 1,000 pairs of a token and a query head: 10 ms a run on the emulator. */
 const SMALL = { multiplyAddsMax: 2 ** 18, tokensMax: 520, requestsMax: 4, kvHeadsMax: 3 } as const;
 /** Kinds of full draws in turn; null: as a campaign draws them. */
 const FULL_KINDS = [
-  ...([null, 'crowd', 'split', 'shared', 'deep', 'steps'] as const),
-  ...([null, 'long', 'crowd', 'shared', 'steps', 'split'] as const),
+  ...([null, 'crowd', 'split', 'shared', 'long', 'deep', 'steps'] as const),
+  ...([null, 'wide', 'crowd', 'shared', 'long', 'steps', 'split'] as const),
 ];
 /** Beyond any number of cases that a score runs: no two kinds of draws ever share a stream. */
 const FULL_FROM = 1 << 24;
 const CHECKED_FROM = 1 << 25;
+/** Draws of which one is run. */
+const DRAWS = 8;
 
 export interface HuntedCase extends PlannedCase {
   /** Names of the properties that judge it; null: all. */
@@ -53,6 +58,9 @@ export class HuntPlan {
   private readonly fullOfAll: readonly fc.Arbitrary<Case>[];
   private readonly fixed: readonly Choice[];
   private readonly drawsFrom: number;
+  private readonly spread = new Spread();
+  /** From the first case on: which draw is best depends on those before. */
+  private readonly known: HuntedCase[] = [];
 
   constructor(
     readonly capabilities: Capabilities,
@@ -68,17 +76,22 @@ export class HuntPlan {
     this.drawsFrom = build === 'checked' ? CHECKED_FROM : 0;
   }
 
-  /** Of four cases the first is judged by all properties. */
   at(index: number): HuntedCase {
+    while (this.known.length <= index) this.known.push(this.next(this.known.length));
+    return this.known[index];
+  }
+
+  /** Of four cases the first is judged by all properties. */
+  private next(index: number): HuntedCase {
     const turn = index >> 2;
     const place = index & 3;
     if (place === 0) return this.judgedByAll(index, this.whole(turn, index));
-    const chosen = [
-      this.fixed[2 * turn - 1] ?? this.drawSmall(index),
-      this.fixedOrFull(2 * turn, index),
-      this.drawFull(turn, index),
-    ];
-    return { ...planned(index, chosen[place - 1]), properties: FIRST_LOOK };
+    return { ...planned(index, this.lookedAt(place, turn, index)), properties: FIRST_LOOK };
+  }
+
+  private lookedAt(place: number, turn: number, index: number): Choice {
+    if (place === 1) return this.fixedAt(2 * turn - 1) ?? this.drawSmall(index);
+    return place === 2 ? this.fixedOrFull(2 * turn, index) : this.drawFull(turn, index);
   }
 
   /** Fixed ones in between small and full ones. */
@@ -95,20 +108,30 @@ export class HuntPlan {
   }
 
   private drawSmall(index: number): Choice {
-    return drawn(drawAt(this.small, this.seed, this.drawsFrom + index));
+    return this.draw(this.small, this.drawsFrom + index);
   }
 
   private drawFull(turn: number, index: number, kinds = this.full): Choice {
-    const full = kinds[turn % kinds.length];
-    return drawn(drawAt(full, this.seed, this.drawsFrom + FULL_FROM + index));
+    return this.draw(kinds[turn % kinds.length], this.drawsFrom + FULL_FROM + index);
+  }
+
+  private draw(cases: fc.Arbitrary<Case>, place: number): Choice {
+    const draws = Array.from({ length: DRAWS }, (_, i) =>
+      drawAt(cases, this.seed, DRAWS * place + i),
+    );
+    return { origin: 'generated', case: this.spread.best(draws) };
+  }
+
+  private fixedAt(turn: number): Choice | null {
+    const chosen = this.fixed[turn] ?? null;
+    if (chosen !== null) this.spread.add(chosen.case);
+    return chosen;
   }
 
   private fixedOrFull(turn: number, index: number): Choice {
-    return turn < this.fixed.length ? this.fixed[turn] : this.drawFull(turn, index);
+    return this.fixedAt(turn) ?? this.drawFull(turn, index);
   }
 }
-
-const drawn = (c: Case): Choice => ({ origin: 'generated', case: c });
 
 function planned(index: number, { origin, case: c }: Choice): PlannedCase {
   return { index, origin, case: c, hash: caseHash(c) };

@@ -108,7 +108,9 @@ describe('generated cases', () => {
     }
     for (const tiny of [0, 1, 2]) expect(lengths).toContain(tiny);
     const ratios = new Set(cases.map(({ problem: p }) => p.queryHeads / p.kvHeads));
-    expect([...ratios].sort((a, b) => a - b)).toEqual([...[1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16]]);
+    expect([...ratios].sort((a, b) => a - b)).toEqual([
+      ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16],
+    ]);
     const requests = new Set(cases.map((c) => c.problem.tokens.length));
     const crowds = [...requests].filter((n) => n > 8);
     expect([...requests].filter((n) => n <= 8).sort()).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -155,6 +157,23 @@ describe('generated cases', () => {
     for (const difference of [-1, 0, 1]) {
       expect(apart.filter((x) => x === difference).length).toBeGreaterThan(20);
     }
+  });
+
+  it('fill a part of a tile with query rows, and windows of many heads', () => {
+    const many = { ...capabilities, queryTokensMax: 8 };
+    const drawn = fc.sample(caseArbitrary(many), { numRuns: 1000, seed: 3 });
+    const rowsOf = ({ problem: p }: Case) => ((p.queryTokens ?? 1) * p.queryHeads) / p.kvHeads;
+    const beyond = drawn.filter((c) => rowsOf(c) > 8 && rowsOf(c) % 8 !== 0);
+    expect(beyond.length).toBeGreaterThan(100);
+    // Rows on either side of a tile, and records behind them.
+    const rows = beyond.filter((c) => Math.max(...c.problem.tokens) >= 128).map(rowsOf);
+    for (const n of [9, 12, 15, 18, 25]) expect(rows).toContain(n);
+    const wide = { always: 'wide' } as const;
+    const elements = fc.sample(caseArbitrary(many, wide), { numRuns: 50, seed: 3 }).map((c) => {
+      const { kvHeads, headSize, tokens } = c.problem;
+      return kvHeads * headSize * (tokens[0] % 128);
+    });
+    expect(elements.filter((n) => n > 2 ** 16).length).toBeGreaterThan(20);
   });
 
   it('come in swarms: often all requests and tensors have something in common', () => {

@@ -9,7 +9,7 @@ import { recordTokens } from '../../reference/scheme.js';
 import { type Case, multiplyAdds, type PageOptions } from '../case.js';
 import type { ProblemSpace } from './problem.js';
 
-export const RARE_KINDS = ['deep', 'crowd', 'steps', 'split', 'shared', 'long'] as const;
+export const RARE_KINDS = ['deep', 'crowd', 'steps', 'split', 'shared', 'wide', 'long'] as const;
 export type RareKind = (typeof RARE_KINDS)[number];
 
 /** Requests of a crowd: beside powers of two, which tables, warps and grids are made for. */
@@ -31,8 +31,11 @@ const SPLIT_RECORDS = [3, 4, 5, 6];
 const LANES = 32;
 /** Few, and around those lanes. */
 const SPLITS = [2, 3, LANES, LANES + 1];
-/** Beyond 16 bits: the last length that fits, and some that do not, with and without a tail. */
-const LONG = [2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1, 2 ** 16 + 128, 2 ** 16 + 131];
+/** KV heads of a wide case: their window takes more than 16 bits of elements, or of bytes. */
+const WIDE_HEADS = [4, 5, 8];
+/** Lengths that take more than 16 bits, with and without a tail, and the last that does not. */
+const LONG = [2 ** 16, 2 ** 16 + 1, 2 ** 16 + 128, 2 ** 16 + 131, 2 ** 16 + 256];
+const LONGEST_THAT_FITS = 2 ** 16 - 1;
 /** 129 splits of 512 records: their product takes more than 16 bits too. */
 const LONG_SPLITS = [0, 1, 4, 129];
 /** A long request takes so many times the budget of another case, in one query head. */
@@ -64,9 +67,37 @@ export function rareCase(random: fc.Random, c: Case, kind: RareKind, space: Rare
       return split(random, c, space);
     case 'shared':
       return shared(random, c, space);
+    case 'wide':
+      return wide(random, c, space.problem);
     case 'long':
       return long(random, c, space);
   }
+}
+
+/**
+ * One request of many KV heads whose window is nearly full, with a record before it if the budget
+ * has room: offsets from head to head and from token to token are as large as they get.
+ */
+function wide(random: fc.Random, c: Case, space: ProblemSpace): Case {
+  const { queryTokens: _n, ...rest } = c.problem;
+  const kvHeads = Math.min(pick(random, WIDE_HEADS), space.kvHeadsMax);
+  const tail = recordTokens - random.nextInt(1, recordTokens >> 2);
+  const wanted = [tail + recordTokens * random.nextInt(0, 1), tail];
+  const shapes = headSizesFrom(c, space).flatMap((headSize) =>
+    wanted.map((n) => ({ ...rest, headSize, kvHeads, queryHeads: kvHeads, tokens: [n] })),
+  );
+  const problem = shapes.find(
+    (p) => p.tokens[0] <= space.tokensMax && multiplyAdds(p) <= space.multiplyAddsMax,
+  );
+  return problem === undefined ? c : { ...c, problem };
+}
+
+/** The head size of the case, then smaller ones, largest first, that its scheme goes with. */
+function headSizesFrom(c: Case, { headSizes }: ProblemSpace): number[] {
+  return headSizes
+    .filter((headSize) => headSize <= c.problem.headSize)
+    .filter((headSize) => caseSchemeError(c.scheme, { ...c.problem, headSize }) === null)
+    .sort((a, b) => b - a);
 }
 
 /**
@@ -83,11 +114,15 @@ function crowd(random: fc.Random, c: Case, space: RareSpace, inSteps: boolean): 
   const tokens = Array.from({ length: count }, () => Math.min(pick(random, few), tokensMax));
   const queryHeads = kvHeads * random.nextInt(1, Math.min(2, ratioMax));
   const splits = kvHeads > 1 ? 0 : pick(random, [0, 1, 2, 2, 3]);
-  const shape = { ...c.problem, tokens };
-  const problem =
-    affordable({ ...shape, queryHeads, kvHeads }, multiplyAddsMax) ??
-    affordable({ ...shape, queryHeads: queryHeads / kvHeads, kvHeads: 1 }, multiplyAddsMax);
-  if (problem === null) return c;
+  const heads = [
+    { queryHeads, kvHeads },
+    { queryHeads: queryHeads / kvHeads, kvHeads: 1 },
+  ];
+  const shapes = headSizesFrom(c, space.problem).flatMap((headSize) =>
+    heads.map((some) => ({ ...c.problem, tokens, headSize, ...some })),
+  );
+  const [problem] = shapes.flatMap((shape) => affordable(shape, multiplyAddsMax) ?? []);
+  if (problem === undefined) return c;
   const { pages: _p, appended: _a, ...options } = c.options;
   const isPaged = inSteps || (space.paged && random.nextInt(0, 2) !== 0);
   const isAppended = inSteps || (space.append && isPaged && random.nextInt(0, 1) === 0);
@@ -180,18 +215,13 @@ function alone(
 
 /** One request whose length takes more than 16 bits, in the largest heads that are not too dear. */
 function long(random: fc.Random, c: Case, { problem: space, longTokensMax }: RareSpace): Case {
-  const tokens = pick(random, LONG);
+  const fits = random.nextInt(0, 7) === 0;
+  const tokens = fits ? LONGEST_THAT_FITS : pick(random, LONG);
   const splits = pick(random, LONG_SPLITS);
   if (tokens > longTokensMax) return c;
   const { queryTokens: _n, ...rest } = c.problem;
-  const problem = { ...rest, tokens: [tokens], queryHeads: 1, kvHeads: 1 };
-  const headSizes = space.headSizes.filter((headSize) => headSize <= c.problem.headSize);
-  const possible = headSizes
-    .map((headSize) => ({ ...problem, headSize }))
-    .filter((p) => multiplyAdds(p) <= LONG_BUDGETS * space.multiplyAddsMax)
-    .filter((p) => caseSchemeError(c.scheme, p) === null)
-    .sort((a, b) => b.headSize - a.headSize);
-  return possible.length === 0
-    ? c
-    : { ...c, problem: possible[0], options: { ...c.options, splits } };
+  const problem = headSizesFrom(c, space)
+    .map((headSize) => ({ ...rest, headSize, tokens: [tokens], queryHeads: 1, kvHeads: 1 }))
+    .find((p) => multiplyAdds(p) <= LONG_BUDGETS * space.multiplyAddsMax);
+  return problem === undefined ? c : { ...c, problem, options: { ...c.options, splits } };
 }

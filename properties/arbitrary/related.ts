@@ -23,7 +23,7 @@ export function related(
 ): Case {
   const drawn = evenlyWeighted(random, lossless(random, fromOneModel(c)));
   const values = cancelling(random, balanced(random, drawn), 32);
-  const changed = beyondTheRecord(random, values);
+  const changed = beyondTheRecord(random, aroundTiles(random, values, space.problem));
   const rare = (kind: RareKind) => {
     const shaped = rareCase(random, changed, kind, space);
     return kind === 'split' ? cancelling(random, shaped, 2) : shaped;
@@ -36,7 +36,9 @@ export function related(
       return rare('crowd');
     case 2:
       return rare('shared');
-    case 3: {
+    case 3:
+      return rare('wide');
+    case 4: {
       const kind = random.nextInt(0, LONG_ONE_IN - 1) === 0 ? 'long' : 'split';
       return rare(kind);
     }
@@ -150,6 +152,32 @@ function beyondTheRecord(random: fc.Random, c: Case): Case {
     return packed === 0 ? length : Math.min(length, packed + random.nextInt(0, queries - 1));
   });
   return { ...c, problem: { ...c.problem, tokens } };
+}
+
+/** Query rows of a KV head fill so many tiles, and a part of the next. */
+const WHOLE_TILES = 3;
+
+/**
+ * Query rows, which are heads times query tokens, that end within one of the smallest tiles or on
+ * either side of its end, in one case of eight; requests are cut to what the budget has left.
+ */
+function aroundTiles(random: fc.Random, c: Case, space: RareSpace['problem']): Case {
+  const tiles = space.tiles.filter((tile) => tile > 1 && tile <= space.ratioMax).slice(0, 2);
+  if (tiles.length === 0 || random.nextInt(0, 7) !== 0) return c;
+  const tile = tiles[random.nextInt(0, tiles.length - 1)];
+  const rows = tile * random.nextInt(1, WHOLE_TILES) + random.nextInt(-1, tile - 1);
+  const tokenCounts = Array.from({ length: space.queryTokensMax ?? 1 }, (_, i) => i + 1);
+  const possible = tokenCounts.filter((n) => rows % n === 0 && rows / n <= space.ratioMax);
+  if (possible.length === 0) return c;
+  const queryTokens = possible[random.nextInt(0, possible.length - 1)];
+  const { queryTokens: _n, ...rest } = c.problem;
+  const kvHeads = Math.min(c.problem.kvHeads, 2);
+  const pairs = Math.floor(space.multiplyAddsMax / (2 * rest.headSize * rows * kvHeads));
+  const tokens = c.problem.tokens.map((n) => Math.min(n, pairs));
+  while (tokens.length > 1 && tokens.reduce((sum, n) => sum + n, 0) > pairs) tokens.pop();
+  const many = queryTokens === 1 ? {} : { queryTokens };
+  const queryHeads = kvHeads * (rows / queryTokens);
+  return { ...c, problem: { ...rest, tokens, kvHeads, queryHeads, ...many } };
 }
 
 /** Where splits are fixed, a third of them are near what the longest request has to share out. */

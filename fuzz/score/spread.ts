@@ -1,0 +1,86 @@
+// spread.ts - of several draws the one that shows most of what no case before it had.
+//
+// A gate has thousands of cases, and independent draws reach everything in time. A score has some
+// hundred, and a bug that needs a group of 128, K by token and heads of 64 meets no such case in a
+// third of all seeds. So draws are compared by what they show: a scheme, a scheme beside each value
+// of the shape, three values of the shape (most faults need three together or fewer: Kuhn, Wallace,
+// Gallo, "Software fault interactions", 2004), and distributions beside each.
+
+import type { Case } from '../../properties/case.js';
+import { lengthClass, ratioClass } from '../../properties/coverage-cell.js';
+import { elementType, queryTokenCount } from '../../reference/problem.js';
+import { recordTokens } from '../../reference/scheme.js';
+
+/** A class of a size: where behaviour changes, up to 16 bits. */
+const sizeClass = (n: number): string => {
+  if (n <= 1) return String(n);
+  return n <= 8 ? 'few' : n <= 32 ? 'tens' : n < 2 ** 16 ? 'many' : 'beyond 16 bits';
+};
+
+/** Query rows are computed eight at a time. */
+const ROWS = 8;
+
+function rowClass(rows: number): string {
+  if (rows < ROWS) return 'in a tile';
+  return rows % ROWS === 0 ? 'whole tiles' : 'tiles and a part';
+}
+
+/** Only a record shows what its scheme is. */
+function schemeOf({ problem, scheme }: Case): string {
+  if (problem.tokens.every((n) => n < recordTokens)) return 'no record';
+  return `${scheme.format}/${scheme.bits}/${scheme.group}/${scheme.kAxis}/${problem.headSize}`;
+}
+
+/** Values of a case's shape and options, one of each kind. */
+function shapeOf({ problem, options }: Case): string[] {
+  const ratio = problem.queryHeads / problem.kvHeads;
+  const queries = queryTokenCount(problem);
+  const longest = Math.max(...problem.tokens);
+  const { pages, appended = 0, inputPadding = 0 } = options;
+  const values = [
+    ...[elementType(problem), lengthClass(longest), sizeClass(longest), ratioClass(ratio)],
+    ...[rowClass(ratio * queries), sizeClass(queries), sizeClass(problem.kvHeads)],
+    ...[sizeClass(problem.tokens.length), sizeClass(options.splits), sizeClass(appended)],
+    ...[pages?.order ?? 'none', (pages?.sharedRecords ?? 0) > 0, inputPadding > 0],
+  ];
+  return values.map((value, kind) => `${kind}:${value}`);
+}
+
+function triplesOf(values: readonly string[]): string[] {
+  return values.flatMap((a, i) =>
+    values.slice(i + 1).flatMap((b, j) => values.slice(i + j + 2).map((c) => `${a} ${b} ${c}`)),
+  );
+}
+
+/** What a case shows, in parts that count the same. */
+function shown(c: Case): string[][] {
+  const shape = shapeOf(c);
+  const scheme = schemeOf(c);
+  const tensors = (['q', 'k', 'v'] as const).map((t) => `${t}:${c.tensors[t].distribution}`);
+  const beside = (name: string) => shape.map((value) => `${name} ${value}`);
+  return [[scheme], beside(scheme), triplesOf(shape), tensors.flatMap(beside)];
+}
+
+export class Spread {
+  private readonly known = new Set<string>();
+
+  /** A case that runs whatever it shows. */
+  add(c: Case): void {
+    for (const name of shown(c).flat()) this.known.add(name);
+  }
+
+  /** The draw that shows most that is new, the first of equals. It counts as run then. */
+  best(draws: readonly Case[]): Case {
+    const news = draws.map((c) => this.newIn(c));
+    const chosen = draws[news.indexOf(Math.max(...news))];
+    this.add(chosen);
+    return chosen;
+  }
+
+  /** The shares of its parts that are new, summed. */
+  private newIn(c: Case): number {
+    const share = (part: string[]) =>
+      part.filter((name) => !this.known.has(name)).length / part.length;
+    return shown(c).reduce((sum, part) => sum + share(part), 0);
+  }
+}
