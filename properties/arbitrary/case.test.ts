@@ -6,7 +6,7 @@ import type { Capabilities } from '../kernel.js';
 import { parseCase } from '../parse-case.js';
 import { DISTRIBUTIONS, isNonFinite } from '../recipe.js';
 import { anyCase, caseArbitrary, defaultSpace } from './case.js';
-import { CROWDS } from './rare.js';
+import { CROWDS, RARE_KINDS } from './rare.js';
 
 const capabilities: Capabilities = {
   name: 'test',
@@ -174,6 +174,18 @@ describe('generated cases', () => {
       return kvHeads * headSize * (tokens[0] % 128);
     });
     expect(elements.filter((n) => n > 2 ** 16).length).toBeGreaterThan(20);
+  });
+
+  it('take slices of the real cache at its head size, whatever shape they get', () => {
+    const [format] = capabilities.formats;
+    const sizes = { ...capabilities, formats: [{ ...format, headSizes: [128, 64, 256] }] };
+    for (const always of RARE_KINDS) {
+      const space = caseArbitrary(sizes, { codeLm: true, always });
+      for (const { problem, tensors } of fc.sample(space, { numRuns: 300, seed: 5 })) {
+        const real = Object.values(tensors).some((t) => t.distribution === 'code-lm');
+        if (real) expect(problem.headSize).toBe(128);
+      }
+    }
   });
 
   it('come in swarms: often all requests and tensors have something in common', () => {

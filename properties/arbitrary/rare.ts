@@ -92,10 +92,15 @@ function wide(random: fc.Random, c: Case, space: ProblemSpace): Case {
   return problem === undefined ? c : { ...c, problem };
 }
 
-/** The head size of the case, then smaller ones, largest first, that its scheme goes with. */
+/**
+ * The head size of the case, then smaller ones, largest first, that its scheme goes with; no other
+ * where a tensor comes from the real cache, which has one head size.
+ */
 function headSizesFrom(c: Case, { headSizes }: ProblemSpace): number[] {
+  const own = c.problem.headSize;
+  const isReal = Object.values(c.tensors).some(({ distribution }) => distribution === 'code-lm');
   return headSizes
-    .filter((headSize) => headSize <= c.problem.headSize)
+    .filter((headSize) => (isReal ? headSize === own : headSize <= own))
     .filter((headSize) => caseSchemeError(c.scheme, { ...c.problem, headSize }) === null)
     .sort((a, b) => b - a);
 }
