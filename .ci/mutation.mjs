@@ -24,7 +24,7 @@ const blocks = ['block-math', 'attention'];
 const bound = ['plain-bound', 'infinite-alternatives', 'bound'];
 const scheduled = ['fused-codes', 'fused-sums', 'warp-sums'].map((name) => `scheduled/${name}`);
 const range = ['scheduled/warp-sums', 'bound-l2'];
-const laws = ['formats/format-laws'];
+const laws = ['formats/statements', 'formats/format-laws'];
 const perToken = ['formats/per-token-formats', 'formats/fp8.vectors', ...laws];
 const bitdecoding = ['', '.vectors'].map((kind) => `formats/bitdecoding${kind}`).concat(laws);
 const anyFormat = [
@@ -58,7 +58,7 @@ const judges = {
   problem: ['problem', 'page-table', 'cache', 'attention'],
   quantize: ['quantize', 'cache', 'bignumber/twin'],
   'row-weights': ['row-weights', ...bound],
-  scheme: ['problem', 'quantize', 'pack', 'cache'],
+  scheme: ['formats/statements', 'problem', 'quantize', 'pack', 'cache'],
   'score-bound': ['score-bound', ...bound],
   'score-pass': bound,
   'shadow-rows': bound,

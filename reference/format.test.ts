@@ -4,10 +4,12 @@ import {
   bf16FromF64,
   bf16Values,
   elementRound,
+  elementWords,
   exponentOf,
   f16FromF64,
   f16Round,
   f16Values,
+  f64Array,
   powerOfTwo,
   significand11,
 } from './format.js';
@@ -113,6 +115,36 @@ describe('significand11', () => {
     expect(significand11(0)).toBe(0);
     expect(significand11(Number.NEGATIVE_INFINITY)).toBe(Number.NEGATIVE_INFINITY);
     expect(significand11(Number.NaN)).toBeNaN();
+  });
+});
+
+describe('arrays of words', () => {
+  const x = Float64Array.of(1, -2.5, 2 ** -24, 70000);
+
+  it('hold the words of their type, and come back as its values', () => {
+    const words = { fp16: [...x].map(f16FromF64), bf16: [...x].map(bf16FromF64) };
+    for (const type of ['fp16', 'bf16'] as const) {
+      const found = elementWords(type, x);
+      expect([...found]).toEqual(words[type]);
+      const values = [...x].map((value) => elementRound(type, value));
+      expect([...f64Array(found, undefined, type)]).toEqual(values);
+    }
+    expect(words.fp16).not.toEqual(words.bf16);
+    expect([...f64Array(elementWords('fp16', x))]).toEqual([
+      1,
+      -2.5,
+      2 ** -24,
+      Number.POSITIVE_INFINITY,
+    ]);
+  });
+
+  it('are filled where they are given', () => {
+    const words = new Uint16Array(4);
+    expect(elementWords('bf16', x, words)).toBe(words);
+    expect([...words]).toEqual([...x].map(bf16FromF64));
+    const values = new Float64Array(4);
+    expect(f64Array(words, values, 'bf16')).toBe(values);
+    expect([...values]).toEqual([...x].map((value) => elementRound('bf16', value)));
   });
 });
 

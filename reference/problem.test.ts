@@ -9,7 +9,7 @@ import {
   queryRowCount,
   visibleTokens,
 } from './problem.js';
-import { type Scheme, schemeError } from './scheme.js';
+import { gridCodeMax, type Scheme, schemeError } from './scheme.js';
 
 const good: Problem = { tokens: [3, 0, 200], queryHeads: 6, kvHeads: 2, headSize: 128 };
 const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
@@ -87,6 +87,14 @@ describe('schemeError', () => {
       const p = { ...good, headSize: 96 };
       expect(schemeError(s, p)).toBe('problem.headSize: 96 is not one of 128,64,256');
     }
+  });
+});
+
+describe('codes that a grid may have', () => {
+  it('are those of the format, and 0 to 15 of rows that are kept as they came', () => {
+    expect(gridCodeMax({ ...scheme, bits: 2 })).toBe(3);
+    expect(gridCodeMax({ ...scheme, bits: 8 })).toBe(255);
+    expect(gridCodeMax(plain)).toBe(15);
   });
 });
 

@@ -66,8 +66,8 @@ export interface ShrinkContext {
 
 /**
  * Runs the case again in a fresh process, shrinks it, and runs what came out again in a fresh
- * process. A failure that is not there the second time is a finding too: two runs of one case
- * differ.
+ * process, all within the budget but for a candidate that is running when it ends. A failure that
+ * is not there the second time is a finding too: two runs of one case differ.
  */
 export async function shrinkGroup(
   group: FailureGroup,
@@ -81,6 +81,7 @@ export async function shrinkGroup(
   if (failure.signature.startsWith(`${RUN}/flaky/`) || !(context.budgetMs > 0)) {
     return { group, property, result: unshrunk(failure) };
   }
+  const startedAt = Date.now();
   const confirmed = await freshFailure(first.case, group, context);
   if (context.interrupt.aborted) return { group, property, result: unshrunk(failure) };
   if (confirmed?.signature !== failure.signature) {
@@ -88,7 +89,9 @@ export async function shrinkGroup(
     return { group, property: RUN, result: unshrunk(differs) };
   }
 
-  const stopAt = Date.now() + context.budgetMs;
+  // What comes out runs once more, no longer than the first time.
+  const last = Math.min(Date.now() - startedAt, context.budgetMs / 4);
+  const stopAt = startedAt + context.budgetMs - last;
   const state = { lost: false, tries: 0 };
   const result = await shrinkCase(first.case, confirmed, {
     arbitrary: context.arbitrary,
