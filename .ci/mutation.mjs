@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util';
 
 const attention = ['attention', 'attention-with'];
 const blocks = ['block-math', 'attention'];
-const bound = ['plain-bound', 'infinite-alternatives', 'bound'];
+const bound = ['bound-terms', 'plain-bound', 'infinite-alternatives', 'bound'];
 const scheduled = ['fused-codes', 'fused-sums', 'warp-sums'].map((name) => `scheduled/${name}`);
 const range = ['scheduled/warp-sums', 'bound-l2'];
 const laws = ['formats/statements', 'formats/format-laws'];
@@ -95,7 +95,7 @@ const judges = {
   'scheduled/scaled-query': range,
   'scheduled/schedule': [...scheduled, 'bound-l2'],
   'scheduled/scores': range,
-  'scheduled/warp-sums': range,
+  'scheduled/warp-sums': ['scheduled/warp-sums-ends', ...range],
 };
 
 /** Paths of the tests that judge a file of reference/: its own first, where it has one. */

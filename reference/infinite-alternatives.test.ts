@@ -1,7 +1,7 @@
 // Tests of infinite-alternatives.ts in bounds: an infinite value whose weight is 0 makes NaN in
 // float64, or its infinity where no score is known to a bit; nowhere else.
 import { expect, it } from 'vitest';
-import { anyArithmetic, boundL1 } from './bound.js';
+import { type Arithmetic, anyArithmetic, boundL1 } from './bound.js';
 import { type HeadCache, readCache, referenceCache } from './cache.js';
 import { f16FromF64 } from './format.js';
 import { infiniteAlternatives } from './infinite-alternatives.js';
@@ -74,4 +74,47 @@ it('is nowhere if scores are known', () => {
   expect(guarded[0]).toBe(1);
   expect([output[0], output[1]].some(Number.isNaN)).toBe(true);
   expect(alternative.every(Number.isNaN)).toBe(true);
+});
+
+/**
+ * The bound of query rows of zeros and of ones, in this order, over 128 packed tokens. Token 0, an
+ * infinite value, has smaller keys than the others: codes of 7, not 15, times `step`. The last
+ * channel has the scale `outlier`, but its codes are 0 and so is the query.
+ */
+function packedBound(operands: Arithmetic['operands'], scale: number, step: number, outlier = 1) {
+  const isLast = (i: number) => i % size === size - 1;
+  const code = (i: number) => (i < size ? 7 : 15);
+  const codes = Uint8Array.from({ length: 128 * size }, (_, i) => (isLast(i) ? 0 : code(i)));
+  const scales = words((i) => (isLast(i) ? outlier : step));
+  const v = emptyQuantized(128, size, 128);
+  const head: HeadCache = {
+    ...{ scheme, headSize: size, tokens: 128, type: 'fp16', packed: 128 },
+    k: { codes, scales, zeros: words(() => 0) },
+    v: { ...v, zeros: words((t) => (t === 0 ? inf : 1), 128) },
+    ...{ kResidual: new Uint16Array(0), vResidual: new Uint16Array(0) },
+  };
+  const q = words((i) => (i < size || isLast(i) ? 0 : 1), 2 * size);
+  const shape = { tokens: [128], queryHeads: 2, kvHeads: 1, headSize: size };
+  return boundL1(shape, scale, q, [head], { ...anyArithmetic, operands });
+}
+
+// Folding loses bits of all elements if one channel has a large scale, dequantising does not.
+it.each([
+  { scale: 2 ** 17, step: 1, outlier: 1, by: ['dequantized', 'dequantized-twice'] },
+  { scale: 2 ** 22, step: 2 ** -12, outlier: 2 ** 15, by: ['folded'] },
+])('is there if a kernel may use a cache in a way that makes it: $by', (given) => {
+  const { scale, step, outlier, by } = given;
+  const of = (operands: Arithmetic['operands']) =>
+    packedBound(operands, scale, step, outlier).alternative[size];
+  const all = ['folded', 'dequantized', 'dequantized-twice'] as const;
+  expect(all.map(of)).toEqual(all.map((name) => (by.includes(name) ? inf : Number.NaN)));
+  expect(of('any')).toBe(inf);
+});
+
+it('is that of the second query row, where the first has an infinite output', () => {
+  const { output, alternative } = packedBound('folded', 2 ** 30, 1);
+  const rows = (x: Float64Array) => [x.subarray(0, size), x.subarray(size)];
+  const [of, other] = [rows(output), rows(alternative)];
+  expect(of[0].every((x) => x === inf) && of[1].every(Number.isNaN)).toBe(true);
+  expect(other[0].every(Number.isNaN) && other[1].every((x) => x === inf)).toBe(true);
 });

@@ -4,7 +4,9 @@
 import { describe, expect, it } from 'vitest';
 import { guardLimit, type KnownArithmetic, type Operands } from './arithmetic.js';
 import { boundL1 } from './bound.js';
-import { type ElementType, f64Array } from './format.js';
+import type { HeadCache } from './cache.js';
+import { type ElementType, f16FromF64, f64Array } from './format.js';
+import { emptyQuantized } from './quantize.js';
 import type { Scheme } from './scheme.js';
 import { attack, type Kind, kinds } from './simulated/adversary.js';
 import { draws } from './simulated/draw.js';
@@ -91,5 +93,51 @@ describe.each(cells)('the bound is its terms: $scheme $type $operands', (cell) =
         expectEqual(result.outputBound[at], plain.bound[i], plain.valueMax, `bound, ${label}`);
       });
     }
+  });
+});
+
+// Sums of float64 are exact in these, so that the bound has to have every term, however small.
+describe('the bound is its terms to the last bits', () => {
+  const a: KnownArithmetic = {
+    ...{ operands: 'folded', fraction: 25, fusedProducts: 16, sumLanes: 8 },
+  };
+  const own = scheme('channel', 4, 64);
+  const none = () => 0;
+  const fill = (length: number, of: (i: number) => number) =>
+    Uint16Array.from({ length }, (_, i) => f16FromF64(of(i)));
+
+  /** 128 packed tokens with a key code, a scale and a zero of the value each; value codes are 0. */
+  function expectTerms(key: (t: number) => number, scaleOf: (t: number) => number, zero: number) {
+    const codes = Uint8Array.from({ length: 128 * headSize }, (_, i) =>
+      key(Math.floor(i / headSize)),
+    );
+    const [ones, zeros] = [fill(2 * headSize, () => 1), fill(2 * headSize, () => 0)];
+    const v = emptyQuantized(128, headSize, 128);
+    const head: HeadCache = {
+      ...{ scheme: own, headSize, tokens: 128, type: 'fp16', packed: 128 },
+      k: { codes, scales: ones, zeros },
+      v: { ...v, scales: fill(128, scaleOf), zeros: fill(128, () => zero) },
+      ...{ kResidual: new Uint16Array(0), vResidual: new Uint16Array(0) },
+    };
+    const p = { tokens: [128], queryHeads: 1, kvHeads: 1, headSize };
+    const q = fill(headSize, () => 2);
+    const { outputRadius, lseBound, guarded } = boundL1(p, 1, q, [head], a);
+    const plain = plainBound(a, head, 1, f64Array(q), [0]);
+    expect(guarded[0]).toBe(0);
+    expectEqual(outputRadius[0], plain.radius[0], 0, 'radius');
+    expectEqual(lseBound[0], plain.lseBound, 0, 'bound of lse');
+    return outputRadius[0];
+  }
+
+  it('if all tokens are the same and nothing is added to their zero', () => {
+    expect(expectTerms(none, none, 1)).toBeGreaterThan(2 ** -24);
+  });
+
+  it('if one token has all of the weight and the others have the scales', () => {
+    const key = (t: number) => (t === 77 ? 15 : 0);
+    const without = expectTerms(key, none, 0);
+    const found = expectTerms(key, (t) => (t === 77 ? 0 : 2 ** 15), 0);
+    // In a kernel each of the others may weigh 2^-100, and its code is not known to be 0.
+    expect(found - without).toBeGreaterThan(2 ** -11 * 128 * 2 ** -100 * 15 * 2 ** 15);
   });
 });
