@@ -66,13 +66,12 @@ function groupParameters(head: HeadCache, first: number): GroupParameters {
   return { scales, zeros: values(k.zeros), scaleExponent: Math.max(exponentOf(max), -24) };
 }
 
-/** K per channel: group by group of tokens. */
+/** K per channel: group by group of tokens, of which a record has a whole number. */
 function perChannel({ a, head, queries, scratch }: Head, { first, count }: Block): void {
   const { group, bits } = head.scheme;
   const { math, shifts, shadowRows, exact, shadow, error } = scratch;
   const size = head.headSize;
   for (let from = 0; from < count; from += group) {
-    const own = Math.min(group, count - from);
     const { scales, zeros, scaleExponent } = groupParameters(head, first + from);
     queries.forEach((query, h) => {
       const shift = shifts.subarray(h * size, (h + 1) * size);
@@ -81,11 +80,11 @@ function perChannel({ a, head, queries, scratch }: Head, { first, count }: Block
           ? foldedGroup(a, query, scales, scaleExponent, zeros, bits, shift)
           : dequantizedGroup(a, query, scales, zeros, bits);
       const at = h * blockTokens + from;
-      error.fill(terms.error + scaleError * terms.magnitude, at, at + own);
+      error.fill(terms.error + scaleError * terms.magnitude, at, at + group);
     });
     const x = a.operands === 'folded' ? shifts : scratch.q;
     const rows = shadowRows.subarray(from * size);
-    math.dot(rows, own, size, x, shadow.subarray(from), blockTokens);
+    math.dot(rows, group, size, x, shadow.subarray(from), blockTokens);
   }
   for (let i = 0; i < shadow.length; i++) shadow[i] += exact[i];
 }
@@ -174,7 +173,7 @@ export function scoreHead(
   scratch: Scratch,
   room: Scores,
 ): Scores {
-  const { headSize, tokens, packed, type } = head;
+  const { headSize, tokens, type } = head;
   scratch.q.set(q);
   alignedMagnitudes(scratch.q, scratch.qMagnitudes, normalMin(type));
   const queries = Array.from({ length: q.length / headSize }, (_, h) => {
@@ -190,7 +189,7 @@ export function scoreHead(
   const { math, exact, shadow, error } = scratch;
   const own: Head = { a, head, queries, scratch };
   for (let first = 0; first < tokens; ) {
-    const count = Math.min(blockTokens, (first < packed ? packed : tokens) - first);
+    const count = Math.min(blockTokens, tokens - first); // packed tokens fill whole blocks
     const block = { first, count };
     const score = readKeys(own, block);
     math.dot(scratch.room.rows, count, headSize, scratch.q, exact, blockTokens);
