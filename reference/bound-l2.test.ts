@@ -130,6 +130,14 @@ describe('where there is no range', () => {
     expect(range?.lseHigh[0]).toBe(Number.NEGATIVE_INFINITY);
   });
 
+  it('a call without requests has none', () => {
+    const a = attack('ordinary', scheme, 5, draws(1));
+    const arithmetic = declared('sm_90', 1);
+    const none = { ...a.problem, tokens: [] };
+    const l1 = boundL1(a.problem, a.softmaxScale, a.q, [a.head], arithmetic);
+    expect(boundL2(none, a.softmaxScale, new Uint16Array(0), [], arithmetic, 1, l1)).toBeNull();
+  });
+
   it('NaN is in no range', () => {
     const range = of(attack('ordinary', scheme, 5, draws(1)), declared('sm_90', 1));
     expect(range && inRange(range, 0, Number.NaN)).toBe(false);
@@ -177,6 +185,29 @@ describe('rows beside each other', () => {
       expect(part(all?.low)).toEqual(own?.low);
       expect(part(all?.high)).toEqual(own?.high);
       expect([all?.lseLow[row], all?.lseHigh[row]]).toEqual([own?.lseLow[0], own?.lseHigh[0]]);
+    }
+  });
+
+  it('of several heads are those of their own head, and a guarded row is no other', () => {
+    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+    const made = [3, 4].map((n) =>
+      attack(kinds[0], scheme, 140, draws(n), { headSize: 64, type: 'fp16' }),
+    );
+    const arithmetic = declared('sm_90', 2);
+    const queries = made.flatMap(() => made.map(({ q }) => q)); // both with each head
+    const alone = queries.map((q, row) => rangeOf({ ...made[row >> 1], q }, arithmetic, 1));
+    const problem = { ...made[0].problem, tokens: [140, 140], queryHeads: 2 };
+    const call = [problem, made[0].softmaxScale] as const;
+    const q = Uint16Array.from(queries.flatMap((x) => [...x]));
+    const heads = made.map(({ head }) => head);
+    const l1 = boundL1(...call, q, heads, arithmetic);
+    const guarded = Uint8Array.of(0, 1, 0, 1); // whatever the reason
+    const found = boundL2(...call, q, heads, arithmetic, 1, { ...l1, guarded });
+    for (const [row, own] of alone.entries()) {
+      const part = (x: Float64Array | undefined) => x?.subarray(64 * row, 64 * (row + 1));
+      const expected = guarded[row] ? new Float64Array(64).fill(Number.NaN) : own?.low;
+      expect(part(found?.low)).toEqual(expected);
+      expect(found?.lseLow[row]).toEqual(guarded[row] ? Number.NaN : own?.lseLow[0]);
     }
   });
 

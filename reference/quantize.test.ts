@@ -2,7 +2,7 @@
 // and the bits of a group worked out by hand.
 import { describe, expect, it } from 'vitest';
 import { f16FromF64, f16Values, f64FromF16 } from './format.js';
-import { quantizeK, quantizeV } from './quantize.js';
+import { parameterCounts, quantizeK, quantizeV } from './quantize.js';
 import type { Scheme } from './scheme.js';
 import { draws, normalF16 } from './simulated/draw.js';
 
@@ -129,6 +129,19 @@ describe('the two axes', () => {
         expect(k.zeros[(t >> 5) * 128 + d]).toBe(v.zeros[d * 4 + (t >> 5)]);
       }
     }
+  });
+
+  it('K per token is quantised as V is, and has as many scales', () => {
+    const perToken: Scheme = { ...scheme, kAxis: 'token' };
+    const x = normalF16(draws(2), 64 * 64);
+    const k = quantizeK(perToken, x, 64, 64);
+    expect(k).toEqual(quantizeV(perToken, x, 64, 64));
+    expect(k.scales).not.toEqual(quantizeK(scheme, x, 64, 64).scales);
+    // A group of 128 channels ends with a head of 64, one of 128 tokens does not.
+    const counts = (kAxis: Scheme['kAxis']) =>
+      parameterCounts({ ...scheme, kAxis, group: 128 }, 256, 64);
+    expect(counts('token')).toEqual({ k: 256, v: 256 });
+    expect(counts('channel')).toEqual({ k: 128, v: 256 });
   });
 
   it('reconstructs within half a step and the rounding of the scale', () => {
