@@ -1,5 +1,5 @@
 // Tests of block-simd.ts and block-elements.ts against block-math.ts: the same bits for every
-// shape, and numbers that no product may hide.
+// shape, and numbers that no product may hide; and where the plain ones end.
 import { describe, expect, it } from 'vitest';
 import { type BlockMath, plainBlock } from './block-math.js';
 import { openBlockMath } from './block-simd.js';
@@ -154,4 +154,29 @@ describe('elements in vectors', () => {
       expect([...out]).toEqual([0, 3, 2, 1, 4, 5, 6, 7, 5, 0, 1, 1, 0, 0, 0, 10]);
     },
   );
+});
+
+describe('a plain block', () => {
+  const six = Float64Array.of(1, 2, 3, 4, 5, 6);
+
+  it('adds products of its own row only, of an odd number of channels too', () => {
+    const out = new Float64Array(8);
+    plainBlock.dot(six, 2, 3, Float64Array.of(1, 10, 100, -1, 0, 1), out, 4);
+    expect([...out]).toEqual([321, 654, 0, 0, 2, 2, 0, 0]);
+  });
+
+  it('leaves what lies behind its results as it is', () => {
+    const codes = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+    const full = () => new Float64Array(8).fill(-7);
+    const [byChannel, byGroup, scores, apart] = [full(), full(), full(), full()];
+    plainBlock.scaleByChannel(codes, Float64Array.of(1, 2), Float64Array.of(0, 1), byChannel, 2);
+    expect([...byChannel]).toEqual([1, 5, 3, 9, -7, -7, -7, -7]);
+    plainBlock.scaleByGroup(codes, six, six, byGroup, 2, 2);
+    expect([...byGroup]).toEqual([2, 3, 8, 10, -7, -7, -7, -7]);
+    // One query of two channels, two tokens in room for four, and room for another query.
+    plainBlock.dot(six, 2, 2, Float64Array.of(1, 10), scores, 4);
+    expect([...scores]).toEqual([21, 43, -7, -7, -7, -7, -7, -7]);
+    plainBlock.deviations(six, 2, Float64Array.of(1, 1), apart);
+    expect([...apart]).toEqual([0, 1, 2, 3, -7, -7, -7, -7]);
+  });
 });

@@ -8,7 +8,8 @@ import { boundL1 } from './bound.js';
 import { boundL2, inRange, type OutputRange } from './bound-l2.js';
 import { ex2Approx } from './ex2-approx.js';
 import { exp2 } from './exp.js';
-import { dotModel } from './mma.js';
+import { elementFromF64 } from './format.js';
+import { dotModel, tensorDot } from './mma.js';
 import type { Scheme } from './scheme.js';
 import { type Attack, attack, kinds } from './simulated/adversary.js';
 import { draws } from './simulated/draw.js';
@@ -156,6 +157,12 @@ describe('a range', () => {
     expect(range?.high.every((x) => x === 2 ** -64)).toBe(true);
     expect(range?.lseLow[0]).toBeLessThanOrEqual(-(2 ** -64));
     expect(range?.lseHigh[0]).toBeGreaterThanOrEqual(2 ** -64);
+    // Its ends are a binary32 each, before that.
+    const beside = (x: number | undefined) => Math.abs((x ?? 0) - Math.fround(x ?? 0));
+    expect(range?.lseLow.map(beside)).toEqual(Float64Array.of(2 ** -64));
+    expect(range?.lseHigh.map(beside)).toEqual(Float64Array.of(2 ** -64));
+    expect(Math.fround(range?.lseLow[0] ?? 0)).toBeGreaterThan(range?.lseLow[0] ?? 0);
+    expect(Math.fround(range?.lseHigh[0] ?? 0)).toBeLessThan(range?.lseHigh[0] ?? 0);
   });
 
   it('holds what lies between the roundings of its ends, and nothing beside', () => {
@@ -209,6 +216,45 @@ describe('rows beside each other', () => {
       expect(part(found?.low)).toEqual(expected);
       expect(found?.lseLow[row]).toEqual(guarded[row] ? Number.NaN : own?.lseLow[0]);
     }
+  });
+
+  it('of a request without tokens are exactly 0, whatever the one before it has', () => {
+    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+    const shape = { headSize: 64, type: 'fp16' } as const;
+    const [a, none] = [3, 0].map((tokens) => attack(kinds[0], scheme, tokens, draws(3), shape));
+    const problem = { ...a.problem, tokens: [3, 0] };
+    const q = Uint16Array.from([...a.q, ...none.q]);
+    const call = [problem, a.softmaxScale, q, [a.head, none.head], declared('sm_90', 1)] as const;
+    const found = boundL2(...call, 1, boundL1(...call));
+    for (const x of [found?.low, found?.high]) {
+      expect(x?.slice(0, 64).some((y) => y !== 0)).toBe(true);
+      expect(x?.slice(64)).toEqual(new Float64Array(64));
+    }
+  });
+
+  it.each([
+    ['sm_90', 1],
+    ['sm_80', 2],
+  ] as const)('cut what lies below the floor of %s as it does', (architecture, unit) => {
+    const scheme: Scheme = { format: 'bitdecoding', kAxis: 'channel', bits: 4, group: 128 };
+    const a = attack(kinds[0], scheme, 1, draws(3), { headSize: 64, type: 'bf16' });
+    // Two products of 2^-150, odd multiples of the last bit that the core keeps of them.
+    const q = new Float64Array(64);
+    const k = new Float64Array(64);
+    q.set([11 * 2 ** -79, 7 * 2 ** -79]);
+    k.set([23 * unit * 2 ** -79, 37 * unit * 2 ** -79]);
+    const words = (x: Float64Array) => Uint16Array.from(x, (y) => elementFromF64('bf16', y));
+    a.head.kResidual.set(words(k));
+    // Only a scale that no bound is given for makes anything of them.
+    const scale = 2 ** 127;
+    const call = [a.problem, scale, words(q), [a.head], declared(architecture, 1)] as const;
+    const found = boundL2(...call, 1, { ...boundL1(...call), guarded: Uint8Array.of(0) });
+    const lse = tensorDot(dotModel(architecture, 'bf16'), 0, q, k) * scale;
+    expect(lse).toBe(2 ** -22);
+    expect(found?.lseLow[0]).toBeLessThan(lse);
+    expect(found?.lseLow[0]).toBeGreaterThan(0);
+    expect(found?.lseHigh[0]).toBeGreaterThan(lse);
+    expect(found?.lseHigh[0]).toBeLessThan(2 * lse);
   });
 
   it('are ranges of the declared core: another fraction, or bf16 for fp16, gives others', () => {

@@ -1,9 +1,10 @@
 // The bound of kernels that declare a precision: simulated kernels that round as they may stay
 // within it at every shape, wrong answers do not, and rows without a bound are marked.
 import { describe, expect, it } from 'vitest';
+import { ex2Error, u } from './arithmetic.js';
 import { admitsOutput, type BoundResult } from './bound.js';
 import type { HeadCache } from './cache.js';
-import { boundDense, type Precision, type Rounding } from './dense-bound.js';
+import { boundDense, type Precision, type Rounding, usualPrecision } from './dense-bound.js';
 import { f16FromF64, f64FromF16 } from './format.js';
 import { numberTypes } from './number-type.js';
 import { draws } from './simulated/draw.js';
@@ -125,7 +126,6 @@ describe('boundDense', () => {
 });
 
 describe('the bound of two tokens with equal scores, worked out by hand', () => {
-  const u = 2 ** -24;
   const [half, f16] = [2 ** -25, 2 ** -11];
   const p: Precision = { operands: 'f16', scores: 'f16', weights: 'f16', rescaleTokens: 16 };
   const q = Float64Array.of(1, 2);
@@ -191,6 +191,10 @@ describe('the bound of two tokens with equal scores, worked out by hand', () => 
     const exact = Float64Array.of(0.25, 0.25, 0.25, 0.25);
     const ratio = boundOf(f32, third, values).lseBound[0] / boundOf(f32, exact, values).lseBound[0];
     expect(ratio).toBeLessThan(1.1); // no error of an operand
+    // Keys that f32 does not have, with the same products.
+    const e = 2 ** -40;
+    const k = Float64Array.of(3 + 2 * e, 4 - e, 3 + 2 * e, 4 - e);
+    expectTerms(boundOf(f32, k, values), 0.5 * 8 * u * 11 + 2 * u * 5.5, f32, 0);
   });
 
   it('of values that are rounded', () => {
@@ -208,6 +212,25 @@ describe('the bound of two tokens with equal scores, worked out by hand', () => 
     const found = boundOf(f32, keys, new Float64Array(4));
     expect([...found.outputRadius]).toEqual([2 ** -64, 2 ** -64]);
     expect([...found.outputBound]).toEqual([0, 0].map(() => 2 ** -64 + f16 * 2 ** -14));
+  });
+});
+
+describe('a precision', () => {
+  it('that nobody declares is that of a tensor core in fp16, 16 tokens a step', () => {
+    const wanted = { operands: 'f16', scores: 'f32', weights: 'f16', rescaleTokens: 16 };
+    expect(usualPrecision).toEqual(wanted);
+  });
+
+  it('leaves the log-sum-exp of one token of zeros what its weight and its logarithm lose', () => {
+    const problem = { tokens: [1], queryHeads: 1, kvHeads: 1, headSize: 1 };
+    const zero = new Float64Array(1);
+    const { lse, lseBound } = boundDense(problem, 1, zero, [headOf(zero, zero, 1)], precisions[0]);
+    expect(lse[0]).toBe(0);
+    // One rescale and three more; 2^-64 is for weights that f32 flushes.
+    const theta = Math.expm1(6 * (ex2Error + 4 * u));
+    const summed = (2 + 2 * 4 + 8) * u;
+    const wanted = theta / (1 - theta) + summed / (1 - summed) + 8 * u + 2 ** -64;
+    expect(Math.abs(lseBound[0] / wanted - 1)).toBeLessThan(2 ** -49);
   });
 });
 
@@ -256,6 +279,23 @@ describe('a row is guarded', () => {
       const wanted = weights.reduce((all, w, j) => all + (w / sum) * v[j * size + d], 0);
       expect(Math.abs(x - wanted)).toBeLessThan(1e-13 * 20);
     });
+  });
+
+  it('from the tenth on: two tokens of one score', () => {
+    const precision = precisions[0]; // f32, with a rescale for each token
+    const problem = { tokens: [2], queryHeads: 1, kvHeads: 1, headSize: 1 };
+    const ones = Float64Array.of(1, 1);
+    // The middle one reaches 0.1 exactly.
+    const score = 66624.75384917583;
+    const found = [score - 2 ** -30, score, score + 2 ** -30].map((s) => {
+      const head = headOf(Float64Array.of(s, s), ones, 1);
+      const error = 6 * u * s + 2 * u * s;
+      const theta = Math.expm1(error + 8 * u * (s + s) + 7 * (ex2Error + 4 * u));
+      const { guarded } = boundDense(problem, 1, Float64Array.of(1), [head], precision);
+      expect(guarded[0]).toBe(theta >= 0.1 ? 1 : 0);
+      return guarded[0];
+    });
+    expect([found[0], found[2]]).toEqual([0, 1]);
   });
 
   it('where the sum of weights may be off by a tenth: 840,000 tokens one after another', () => {
