@@ -322,11 +322,18 @@ describe('pages', () => {
   it('a bad table or pool is refused by name', () => {
     expect(pageTableError(pool, [5, 0], 37)).toBe('pages: 2 entries, 3 are required for 37 tokens');
     expect(pageTableError(pool, [5, 7, 2], 37)).toBe('pages[1]: 7 is not one of 7 pages');
+    expect(pageTableError(pool, [9, 0, 2], 37)).toBe('pages[0]: 9 is not one of 7 pages');
     expect(pageTableError(pool, [5, -1, 2], 37)).toBe('pages[1]: -1 is not one of 7 pages');
     expect(pageTableError({ ...pool, pageTokens: 0 }, [0], 3)).toMatch(/^pool: 0 tokens/);
     expect(pageTableError({ ...pool, keys: normal(5) }, [0], 3)).toMatch(
       /^pool: lengths 5 and 896/,
     );
+    // Whole pages, but not as many.
+    expect(pageTableError({ ...pool, values: normal(768) }, [0], 3)).toMatch(
+      /^pool: lengths 896 and 768/,
+    );
+    const uneven = { keys: normal(5), values: normal(5) };
+    expect(pageTableError({ ...pool, ...uneven }, [0], 3)).toMatch(/^pool: lengths 5 and 5/);
     expect(() => pagedRows(pool, [], 1, 0)).toThrow('pages: 0 entries');
   });
 });

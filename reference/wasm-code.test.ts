@@ -1,7 +1,7 @@
 // Tests of wasm-code.ts: memory is given out in order and never beyond its end, and integers of any
 // size are encoded. What functions do is tested where they are.
 import { describe, expect, it } from 'vitest';
-import { Arena, get, i32, isBelow, locals, set, store, when } from './wasm-code.js';
+import { Arena, f32x4, get, i32, isBelow, locals, set, store, when } from './wasm-code.js';
 
 describe('an arena', () => {
   it('gives out zeros at multiples of 16 bytes, and the same again after a reset', () => {
@@ -10,6 +10,8 @@ describe('an arena', () => {
     expect(arrays.map((x) => x.byteOffset)).toEqual([0, 16, 48, 80, 96]);
     expect(arrays.map((x) => x.length)).toEqual([3, 3, 5, 16, 1]);
     expect(arrays.every((x) => x.every((y) => y === 0))).toBe(true);
+    const floats = arena.f32(5);
+    expect([floats.byteOffset, floats.length, arena.u8(1).byteOffset]).toEqual([112, 5, 144]);
     arena.reset();
     expect(arena.f64(1).byteOffset).toBe(0);
   });
@@ -50,5 +52,9 @@ describe('code', () => {
   it('names locals by their place', () => {
     expect(locals(['a', 'b'], 7)).toEqual({ a: 7, b: 8 });
     expect(get(300)).toEqual([0x20, 0xac, 0x02]);
+    expect(get(127)).toEqual([0x20, 0x7f]); // seven bits a byte
+    // Vector instructions by the specification of WebAssembly, section 5.4.9.
+    expect(f32x4.add(get(0), get(1))).toEqual([0x20, 0, 0x20, 1, 0xfd, 0xe4, 0x01]);
+    expect(f32x4.multiply(get(0), get(1))).toEqual([0x20, 0, 0x20, 1, 0xfd, 0xe6, 0x01]);
   });
 });
