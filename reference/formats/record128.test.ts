@@ -8,10 +8,13 @@ import { draws } from '../simulated/draw.js';
 import type { HeadTensor } from './format-spec.js';
 import { record128, record128KToken, schemeOf } from './record128.js';
 
-/** Normal values of a type, as words. */
+/** Normal values of a type, as words; of bf16 half of them are too large for fp16. */
 function normal(type: ElementType, count: number): Uint16Array {
   const draw = draws(1);
-  return Uint16Array.from({ length: count }, () => elementFromF64(type, 2 + draw.normal()));
+  const unit = type === 'bf16' ? 2 ** 15 : 1;
+  return Uint16Array.from({ length: count }, () =>
+    elementFromF64(type, unit * (2 + draw.normal())),
+  );
 }
 
 const axes = [
