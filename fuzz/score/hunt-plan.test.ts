@@ -1,7 +1,8 @@
 // The order of cases on a mutant: a function of the seed, apart for the two builds.
 
 import { expect, it } from 'vitest';
-import { firstLook, propertiesFor } from '../../properties/index.js';
+import { canonicalJson } from '../../properties/case.js';
+import { firstLook, parseCase, propertiesFor } from '../../properties/index.js';
 import { ReferenceKernel } from '../../properties/reference-kernel.js';
 import { HuntPlan } from './hunt-plan.js';
 import type { Build } from './result.js';
@@ -33,4 +34,21 @@ it('three cases in four get a first look, and all kinds are judged by all now an
   const whole = plain.filter(({ index }) => index % 4 === 0).map(({ origin }) => origin);
   expect(whole).toContain('generated');
   expect(whole.filter((origin) => origin !== 'generated').length).toBeGreaterThan(4);
+});
+
+it('every width and head size that is declared has its ordinary case, soon', () => {
+  const looked = planned('plain').filter(({ index }) => index % 4 !== 0);
+  const ordinary = looked.filter(({ origin }) => origin === 'ordinary');
+  const pairs = ordinary.map(({ case: c }) => `${c.scheme.bits} ${c.problem.headSize}`);
+  const declared = capabilities.formats.flatMap(({ bits, headSizes }) =>
+    bits.flatMap((width) => headSizes.map((size) => `${width} ${size}`)),
+  );
+  expect(new Set(pairs)).toEqual(new Set(declared));
+  const widths = new Set(capabilities.formats.flatMap(({ bits }) => bits));
+  const first = ordinary.slice(0, widths.size);
+  expect(new Set(first.map(({ case: c }) => c.scheme.bits))).toEqual(widths);
+  expect(first.every(({ index }) => index < 16)).toBe(true);
+  for (const { case: c } of ordinary) {
+    expect(parseCase(JSON.parse(canonicalJson(c))).kind).toBe('case');
+  }
 });

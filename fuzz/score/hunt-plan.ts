@@ -2,9 +2,10 @@
 //
 // A gate runs what failed before and then anything; a score wants the first kill. Six kills in
 // seven come from a first look at a case, which takes a quarter of the time that all relations
-// take, so three cases in four get no more: hand-written seeds, then small draws, because nearly
-// all bugs show in small cases if these are diverse; and draws of the full space and of every rare
-// kind in turn (properties/arbitrary/rare.ts). The fourth is judged by all.
+// take, so three cases in four get no more: an ordinary case of every width and head size in turn
+// with hand-written seeds, then small draws, because nearly all bugs show in small cases if these
+// are diverse; and draws of the full space and of every rare kind in turn
+// (properties/arbitrary/rare.ts). The fourth is judged by all.
 //
 // A draw is the best of several (spread.ts): most of what none of the plan had yet.
 //
@@ -23,6 +24,7 @@ import { packageRoot } from '../campaign/package-root.js';
 import { CASE_SPACE, type PlannedCase } from '../campaign/plan.js';
 import { realCacheCases } from '../campaign/real-cache.js';
 import { drawAt, type Seed } from '../campaign/seed.js';
+import { ordinaryCases } from './ordinary-case.js';
 import type { Build } from './result.js';
 import { Spread } from './spread.js';
 
@@ -72,7 +74,8 @@ export class HuntPlan {
       caseArbitrary(capabilities, { ...CASE_SPACE, ...(kind === null ? {} : { always: kind }) }),
     );
     this.fullOfAll = this.full.filter((_, i) => FULL_KINDS[i] !== 'long');
-    this.fixed = [...seedCases(), ...realCases(capabilities)];
+    const ordinary = ordinaryCases(capabilities).map((c) => ({ origin: 'ordinary', case: c }));
+    this.fixed = [...inTurn(ordinary, seedCases()), ...realCases(capabilities)];
     this.drawsFrom = build === 'checked' ? CHECKED_FROM : 0;
   }
 
@@ -133,8 +136,31 @@ export class HuntPlan {
   }
 }
 
+/**
+ * Plans by what a kernel declares and by build. Mutants that declare the same share one: to draw it
+ * costs several milliseconds a case.
+ */
+export class HuntPlans {
+  private readonly plans = new Map<string, HuntPlan>();
+
+  constructor(private readonly seed: Seed) {}
+
+  of(capabilities: Capabilities, build: Build): HuntPlan {
+    const key = `${build} ${JSON.stringify(capabilities)}`;
+    const plan = this.plans.get(key) ?? new HuntPlan(capabilities, this.seed, build);
+    this.plans.set(key, plan);
+    return plan;
+  }
+}
+
 function planned(index: number, { origin, case: c }: Choice): PlannedCase {
   return { index, origin, case: c, hash: caseHash(c) };
+}
+
+/** One of each list in turn, as long as both last. */
+function inTurn<T>(a: readonly T[], b: readonly T[]): T[] {
+  const length = Math.max(a.length, b.length);
+  return Array.from({ length }, (_, i) => [...a.slice(i, i + 1), ...b.slice(i, i + 1)]).flat();
 }
 
 function seedCases(): Choice[] {

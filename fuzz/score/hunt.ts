@@ -13,18 +13,17 @@ import { type FailureGroup, groupFailures, shrinkGroup } from '../campaign/failu
 import { Lane } from '../campaign/lane.js';
 import { outcomeOf, RUN } from '../campaign/outcome.js';
 import { CASE_SPACE, type PlannedCase } from '../campaign/plan.js';
-import type { Seed } from '../campaign/seed.js';
 import type { Workdir } from '../campaign/workdir.js';
 import { buildInChild } from './build.js';
 import type { CleanKernels } from './clean.js';
-import { type HuntedCase, HuntPlan } from './hunt-plan.js';
+import type { HuntedCase, HuntPlan, HuntPlans } from './hunt-plan.js';
 import type { MutantFile } from './mutant-set.js';
 import type { Build, MutantResult, MutantStatus, ShrunkSize } from './result.js';
 
 export type CheckedPolicy = 'auto' | 'always' | 'never';
 
 export interface HuntOptions {
-  readonly seed: Seed;
+  readonly plans: HuntPlans;
   readonly checked: CheckedPolicy;
   /** For the cases of one mutant, on both builds together. */
   readonly budgetMs: number;
@@ -113,7 +112,7 @@ class Hunt {
     const known = this.builds.get(build);
     if (known !== undefined) return { kind: 'open', open: known };
     const { path } = this.file;
-    const { workdir, interrupt, buildDeadlineMs, seed } = this.options;
+    const { workdir, interrupt, buildDeadlineMs, plans } = this.options;
     const ended = (status: MutantStatus, message: string) => {
       return { kind: 'ended' as const, result: this.result(status, { message }) };
     };
@@ -132,7 +131,7 @@ class Hunt {
       return { kind: 'ended', result: this.result('killed', fieldsOf(group, null, build)) };
     }
     const { lane, hello } = opened;
-    const open = { build, lane, plan: new HuntPlan(hello.capabilities, seed, build), next: 0 };
+    const open = { build, lane, plan: plans.of(hello.capabilities, build), next: 0 };
     this.builds.set(build, open);
     return { kind: 'open', open };
   }

@@ -11,7 +11,7 @@ import type { Seed } from '../campaign/seed.js';
 import type { Workdir } from '../campaign/workdir.js';
 import { CleanKernels } from './clean.js';
 import { type CheckedPolicy, type HuntOptions, huntMutant, ruleCases } from './hunt.js';
-import { HuntPlan } from './hunt-plan.js';
+import { HuntPlans } from './hunt-plan.js';
 import type { MutantFile } from './mutant-set.js';
 import type { Build, MutantResult, Score } from './result.js';
 import { scoreRules } from './rule.js';
@@ -54,7 +54,8 @@ export async function scoreMutants(options: ScoreOptions): Promise<Score> {
     caseDeadlineMs,
     width: Math.ceil(options.workers / 3),
   });
-  const hunt: HuntOptions = { ...options, ruleCases: oracles.length === 0 ? 0 : RULE_CASES };
+  const ruleCount = oracles.length === 0 ? 0 : RULE_CASES;
+  const hunt: HuntOptions = { ...options, plans: new HuntPlans(seed), ruleCases: ruleCount };
   try {
     const { device } = await clean.hello(kernel.slice('sim:'.length));
     const results = await huntAll(folder, clean, hunt, options);
@@ -126,7 +127,7 @@ async function control(
     };
     for (const build of ['plain', 'checked'] as const) {
       let next = 0;
-      const plan = new HuntPlan(capabilities, options.seed, build);
+      const plan = hunt.plans.of(capabilities, build);
       const work = async () => {
         while (next < most[build] && Date.now() < stopAt && !options.interrupt.aborted) {
           const { case: c, properties } = plan.at(next++);
@@ -138,7 +139,7 @@ async function control(
       if (options.interrupt.aborted) return;
     }
     if (hunt.ruleCases === 0) continue;
-    const seen = ruleCases(new HuntPlan(capabilities, options.seed, 'plain'), hunt.ruleCases);
+    const seen = ruleCases(hunt.plans.of(capabilities, 'plain'), hunt.ruleCases);
     for (const c of seen) await clean.measure(architecture, c);
     const known = new Set(seen.map(caseHash));
     for (const { killingCase } of own) {

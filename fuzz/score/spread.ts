@@ -4,7 +4,9 @@
 // hundred, and a bug that needs a group of 128, K by token and heads of 64 meets no such case in a
 // third of all seeds. So draws are compared by what they show: a scheme, a scheme beside each value
 // of the shape, three values of the shape (most faults need three together or fewer: Kuhn, Wallace,
-// Gallo, "Software fault interactions", 2004), and distributions beside each.
+// Gallo, "Software fault interactions", 2004), and distributions beside each. A width has code of
+// its own, and few schemes or many: by schemes alone 16 bits, which have one for a head size, would
+// be known after three cases. So a width beside all of these counts as much as a scheme does.
 
 import type { Case } from '../../properties/case.js';
 import { lengthClass, ratioClass } from '../../properties/coverage-cell.js';
@@ -26,8 +28,15 @@ function rowClass(rows: number): string {
 }
 
 /** Only a record shows what its scheme is. */
-function schemeOf({ problem, scheme }: Case): string {
-  if (problem.tokens.every((n) => n < recordTokens)) return 'no record';
+const hasRecord = ({ problem }: Case) => problem.tokens.some((n) => n >= recordTokens);
+
+function widthOf(c: Case): string {
+  return hasRecord(c) ? `${c.scheme.bits} bits` : 'no record';
+}
+
+function schemeOf(c: Case): string {
+  const { problem, scheme } = c;
+  if (!hasRecord(c)) return 'no record';
   return `${scheme.format}/${scheme.bits}/${scheme.group}/${scheme.kAxis}/${problem.headSize}`;
 }
 
@@ -56,9 +65,11 @@ function triplesOf(values: readonly string[]): string[] {
 function shown(c: Case): string[][] {
   const shape = shapeOf(c);
   const scheme = schemeOf(c);
+  const width = widthOf(c);
   const tensors = (['q', 'k', 'v'] as const).map((t) => `${t}:${c.tensors[t].distribution}`);
   const beside = (name: string) => shape.map((value) => `${name} ${value}`);
-  return [[scheme], beside(scheme), triplesOf(shape), tensors.flatMap(beside)];
+  const ofWidth = [...beside(width), ...tensors.map((name) => `${width} ${name}`)];
+  return [[scheme], beside(scheme), ofWidth, triplesOf(shape), tensors.flatMap(beside)];
 }
 
 export class Spread {
