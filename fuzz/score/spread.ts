@@ -27,6 +27,23 @@ function rowClass(rows: number): string {
   return rows % ROWS === 0 ? 'whole tiles' : 'tiles and a part';
 }
 
+/** Of several query tokens the first may see nothing of the window, or nothing at all. */
+function sightClass({ problem }: Case): string {
+  const queries = queryTokenCount(problem);
+  const isCut = (n: number) => n > 0 && n < queries;
+  if (queries === 1) return 'all';
+  if (problem.tokens.some(isCut)) return 'nothing';
+  return problem.tokens.some((n) => isCut(n % recordTokens))
+    ? 'records alone'
+    : 'some of the window';
+}
+
+/** A number that is shared out: evenly, by a shift, or by a division. */
+function divisorClass(n: number): string {
+  if (n <= 2) return String(n);
+  return (n & (n - 1)) === 0 ? 'power of two' : 'other';
+}
+
 /** Only a record shows what its scheme is. */
 const hasRecord = ({ problem }: Case) => problem.tokens.some((n) => n >= recordTokens);
 
@@ -41,7 +58,8 @@ function schemeOf(c: Case): string {
 }
 
 /** Values of a case's shape and options, one of each kind. */
-function shapeOf({ problem, options }: Case): string[] {
+function shapeOf(c: Case): string[] {
+  const { problem, options } = c;
   const ratio = problem.queryHeads / problem.kvHeads;
   const queries = queryTokenCount(problem);
   const longest = Math.max(...problem.tokens);
@@ -50,6 +68,7 @@ function shapeOf({ problem, options }: Case): string[] {
     ...[elementType(problem), lengthClass(longest), sizeClass(longest), ratioClass(ratio)],
     ...[rowClass(ratio * queries), sizeClass(queries), sizeClass(problem.kvHeads)],
     ...[sizeClass(problem.tokens.length), sizeClass(options.splits), sizeClass(appended)],
+    ...[sightClass(c), divisorClass(options.splits)],
     ...[pages?.order ?? 'none', (pages?.sharedRecords ?? 0) > 0, inputPadding > 0],
   ];
   return values.map((value, kind) => `${kind}:${value}`);

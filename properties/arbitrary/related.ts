@@ -142,14 +142,16 @@ function cancelling(random: fc.Random, c: Case, oneIn: number): Case {
 
 /**
  * Of several query tokens the first see less than the last: in half of the cases requests end so
- * soon behind a record that some of them see nothing of the window.
+ * soon behind a record that some of them see nothing of the window, and half of those without a
+ * record are so short that some see nothing at all.
  */
 function beyondTheRecord(random: fc.Random, c: Case): Case {
   const queries = queryTokenCount(c.problem);
   if (queries === 1 || random.nextInt(0, 1) === 0) return c;
   const tokens = c.problem.tokens.map((length) => {
     const packed = packedTokens(length);
-    return packed === 0 ? length : Math.min(length, packed + random.nextInt(0, queries - 1));
+    if (packed === 0 && random.nextInt(0, 1) === 0) return length;
+    return Math.min(length, packed + random.nextInt(0, queries - 1));
   });
   return { ...c, problem: { ...c.problem, tokens } };
 }
