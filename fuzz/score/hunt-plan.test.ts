@@ -1,7 +1,7 @@
 // The order of cases on a mutant: a function of the seed, apart for the two builds.
 
 import { expect, it } from 'vitest';
-import { canonicalJson } from '../../properties/case.js';
+import { type Case, canonicalJson } from '../../properties/case.js';
 import { firstLook, parseCase, propertiesFor } from '../../properties/index.js';
 import { ReferenceKernel } from '../../properties/reference-kernel.js';
 import { HuntPlan } from './hunt-plan.js';
@@ -51,4 +51,15 @@ it('every width and head size that is declared has its ordinary case, soon', () 
   for (const { case: c } of ordinary) {
     expect(parseCase(JSON.parse(canonicalJson(c))).kind).toBe('case');
   }
+});
+
+it('among the first cases is a crowd, and a request shorter than its query tokens', () => {
+  const first = planned('plain').slice(0, 30);
+  const blocks = first.map(({ case: { problem: p } }) => p.tokens.length * p.kvHeads);
+  expect(Math.max(...blocks)).toBeGreaterThan(264);
+  const { queryTokensMax = 1 } = capabilities;
+  const isShort = ({ problem: { tokens, queryTokens } }: Case) =>
+    queryTokens === queryTokensMax && tokens.some((n) => n > 0 && n < queryTokensMax - 1);
+  expect(queryTokensMax).toBeGreaterThan(2);
+  expect(first.some(({ case: c }) => isShort(c))).toBe(true);
 });

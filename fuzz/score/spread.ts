@@ -21,16 +21,25 @@ const sizeClass = (n: number): string => {
 
 /** Query rows are computed eight at a time. */
 const ROWS = 8;
+const tilesOf = (rows: number) => Math.ceil(rows / ROWS);
+
+/** Small numbers by themselves: two that share a factor differ from two that do not. */
+const countClass = (n: number): string => (n <= 4 ? String(n) : 'more');
 
 function rowClass(rows: number): string {
-  if (rows < ROWS) return 'in a tile';
-  return rows % ROWS === 0 ? 'whole tiles' : 'tiles and a part';
+  const part = rows % ROWS === 0 ? '' : ', the last in part';
+  return `${countClass(tilesOf(rows))} tiles${part}`;
+}
+
+/** Blocks without splits: far fewer than a GPU runs at a time, fewer, or more. */
+function crowdClass(blocks: number): string {
+  return blocks < 16 ? 'few' : blocks < 128 ? 'tens' : blocks < 272 ? 'hundreds' : 'more';
 }
 
 /** Of several query tokens the first may see nothing of the window, or nothing at all. */
 function sightClass({ problem }: Case): string {
   const queries = queryTokenCount(problem);
-  const isCut = (n: number) => n > 0 && n < queries;
+  const isCut = (n: number) => n > 0 && n < queries - 1;
   if (queries === 1) return 'all';
   if (problem.tokens.some(isCut)) return 'nothing';
   return problem.tokens.some((n) => isCut(n % recordTokens))
@@ -63,12 +72,13 @@ function shapeOf(c: Case): string[] {
   const ratio = problem.queryHeads / problem.kvHeads;
   const queries = queryTokenCount(problem);
   const longest = Math.max(...problem.tokens);
+  const blocks = problem.tokens.length * problem.kvHeads * tilesOf(ratio * queries);
   const { pages, appended = 0, inputPadding = 0 } = options;
   const values = [
     ...[elementType(problem), lengthClass(longest), sizeClass(longest), ratioClass(ratio)],
-    ...[rowClass(ratio * queries), sizeClass(queries), sizeClass(problem.kvHeads)],
+    ...[rowClass(ratio * queries), sizeClass(queries), countClass(problem.kvHeads)],
     ...[sizeClass(problem.tokens.length), sizeClass(options.splits), sizeClass(appended)],
-    ...[sightClass(c), divisorClass(options.splits)],
+    ...[sightClass(c), divisorClass(options.splits), crowdClass(blocks)],
     ...[pages?.order ?? 'none', (pages?.sharedRecords ?? 0) > 0, inputPadding > 0],
   ];
   return values.map((value, kind) => `${kind}:${value}`);
