@@ -25,7 +25,8 @@ struct ProblemFault {
 // A length of -1 and 127 elements in a head are wrong whatever the rest of the problem says.
 const int64_t kNegativeLength = -1;
 // Two records and a tail, and what cannot be kept of them.
-const int64_t kLength = 300, kPartOfRecord = 100, kMoreThanLength = 512;
+const int64_t kLength = 300, kPartOfRecord = 100, kMoreThanLength = 384;
+const int64_t kOneRecord = 130, kBelowZero = -128;
 
 // One request of kLength tokens behind a page table of `stride` entries.
 void put_behind_table(kvp_problem* p, uint32_t stride, const int64_t* kept) {
@@ -77,8 +78,14 @@ std::vector<ProblemFault> problem_faults() {
        [](kvp_problem* p) { put_behind_table(p, 1, nullptr); }},
       {"a pool without a page table", false,
        [](kvp_problem* p) { put_behind_table(p, 0, nullptr); }},
+      {"a page table into a pool of 0 pages", false,
+       [](kvp_problem* p) {
+         put_behind_table(p, 1, nullptr);
+         p->tokens = &kOneRecord, p->pool_pages = 0;
+       }},
       {"kept tokens that end within a record", false,
        [](kvp_problem* p) { put_behind_table(p, 2, &kPartOfRecord); }},
+      {"kept tokens below 0", false, [](kvp_problem* p) { put_behind_table(p, 2, &kBelowZero); }},
       {"more kept tokens than there are", false,
        [](kvp_problem* p) { put_behind_table(p, 2, &kMoreThanLength); }},
   };
