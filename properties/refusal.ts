@@ -103,7 +103,7 @@ export const refusal: Property = {
   statement:
     'A kernel declines every case that its declaration excludes: width, group, axis, format, ' +
     'head size, type, length, heads, query tokens, pages, appended tokens and strides; and every ' +
-    'wrong argument of its interface, without touching anything.',
+    'wrong argument of its interface, without touching anything; a limit that it states is one.',
   blind: 'Buffers that are smaller than the kernel asked for, since a pointer has no size.',
   oneIn: 4,
 
@@ -117,8 +117,8 @@ export const refusal: Property = {
       return { kind: 'fail', signature: `refusal/${rule}`, message };
     }
     const unrefused = kernel.unrefused?.(judgement.case) ?? [];
-    for (const { call, fault, found } of unrefused) {
-      const message = `${call}: found ${found} for ${fault}, required a refusal without a trace`;
+    for (const { call, fault, found, required } of unrefused) {
+      const message = `${call}: found ${found} for ${fault}, required ${required}`;
       return { kind: 'fail', signature: `refusal/${call}`, message };
     }
     return { kind: 'pass', elements: beyond.length, ratio: 0 };

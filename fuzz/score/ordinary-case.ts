@@ -57,9 +57,10 @@ export function ordinaryCases(capabilities: Capabilities): Case[] {
       return caseOf(own[(5 * turn) % own.length], { tokens, ...heads }, turn);
     });
   if (all.length === 0) return [];
-  const { queryTokensMax = 1 } = capabilities;
+  const { queryTokensMax = 1, tokensMax } = capabilities;
   const shapes = [crowd(all[0], cases.length), ...manyQueries(all[0], queryTokensMax)];
-  return cases.toSpliced(widths.size, 0, ...shapes);
+  const fitting = shapes.filter(({ problem }) => Math.max(...problem.tokens) <= tokensMax);
+  return cases.toSpliced(widths.size, 0, ...fitting);
 }
 
 function manyQueries(supported: Supported, queryTokens: number): Case[] {

@@ -5,7 +5,7 @@
 //   describe(handle)                       -> {name, capabilities, device, append, dequantize,
 //                                              emulated, checked}
 //   supports(handle, problem)              -> null, or the kernel's reason
-//   unrefused(handle, problem)             -> [{call, fault, found}], see refusal.h
+//   unrefused(handle, problem)             -> [{call, fault, found, required}], see refusal.h
 //   run(handle, problem, inputs, options)  -> {kind, ...}, see run.h
 //   bench(handle, path, request)           -> {kind, ...}, see bench.h
 //   twin(handle, path, request)            -> {kind, ...}, see twin.h
@@ -206,6 +206,7 @@ Napi::Value unrefused_faults(const Napi::CallbackInfo& info) {
     entry.Set("call", found[i].call);
     entry.Set("fault", found[i].fault);
     entry.Set("found", found[i].found);
+    entry.Set("required", found[i].required);
     array.Set(static_cast<uint32_t>(i), entry);
   }
   return array;

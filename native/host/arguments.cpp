@@ -101,14 +101,14 @@ float scale_argument(const Napi::Value& value, const std::string& name) {
   return scale;
 }
 
-std::vector<int64_t> tokens_argument(const Napi::Value& value, const std::string& name) {
+Lengths tokens_argument(const Napi::Value& value, const std::string& name) {
   if (!value.IsArray()) fail(value.Env(), name, describe(value), "an array of integers");
   const Napi::Array array = value.As<Napi::Array>();
   const uint32_t requests = array.Length();
   if (requests < 1 || requests > kRequestsMax) {
     fail(value.Env(), name, std::to_string(requests) + " requests", range(1, kRequestsMax));
   }
-  std::vector<int64_t> tokens(requests);
+  Lengths tokens(requests);
   uint64_t total = 0;
   for (uint32_t r = 0; r < requests; ++r) {
     const Napi::HandleScope scope(value.Env());
@@ -124,15 +124,14 @@ std::vector<int64_t> tokens_argument(const Napi::Value& value, const std::string
 }
 
 // Leading tokens of each request that other requests write: (requests), whole records.
-std::vector<int64_t> kept_argument(const Napi::Value& value, const std::string& name,
-                                   const std::vector<int64_t>& tokens) {
+Lengths kept_argument(const Napi::Value& value, const std::string& name, const Lengths& tokens) {
   if (!value.IsArray()) fail(value.Env(), name, describe(value), "an array of integers");
   const Napi::Array array = value.As<Napi::Array>();
   if (array.Length() != tokens.size()) {
     fail(value.Env(), name, std::to_string(array.Length()) + " requests",
          std::to_string(tokens.size()) + " requests");
   }
-  std::vector<int64_t> kept(tokens.size());
+  Lengths kept(tokens.size());
   for (uint32_t r = 0; r < kept.size(); ++r) {
     const Napi::HandleScope scope(value.Env());
     const std::string entry = name + "[" + std::to_string(r) + "]";

@@ -62,7 +62,7 @@ Arranged arrange_quantized(const Problem& problem, const uint16_t* x, const RowS
     return borrowed(x, problem.kv_elements() * sizeof(uint16_t));
   }
   const std::vector<uint64_t> first = first_tokens(problem);
-  const std::vector<int64_t> lengths = problem.quantized_lengths();
+  const Lengths lengths = problem.quantized_lengths();
   Rows rows;
   for (size_t r = 0; r < lengths.size(); ++r) {
     const uint16_t* request = x + first[r] * problem.kv_heads * problem.head_size;
@@ -76,7 +76,7 @@ Arranged arrange_quantized(const Problem& problem, const uint16_t* x, const RowS
 Arranged arrange_appended(const Problem& problem, const uint16_t* x, const RowStrides& strides,
                           uint8_t poison) {
   const std::vector<uint64_t> first = first_tokens(problem);
-  const std::vector<int64_t> lengths = problem.quantized_lengths();
+  const Lengths lengths = problem.quantized_lengths();
   Rows rows;
   for (uint64_t step = 0; step < problem.steps(); ++step) {
     for (size_t r = 0; r < lengths.size(); ++r) {

@@ -10,9 +10,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "../plugin/kernel_abi.h"
+#include "host_array.h"
 
 namespace kvproof {
 
@@ -23,7 +23,7 @@ struct RowStrides {
 
 struct Problem {
   std::string format;
-  std::vector<int64_t> tokens;  // (requests)
+  Lengths tokens;  // (requests)
   uint32_t query_heads = 0;
   uint32_t kv_heads = 0;
   uint32_t head_size = 0;
@@ -37,7 +37,7 @@ struct Problem {
   uint32_t page_table_stride = 0;
   uint32_t pool_pages = 0;     // that stand in memory
   uint32_t first_page = 0;     // pages of the pool before them, of which there is only the address
-  std::vector<int64_t> kept;   // (requests), or empty
+  Lengths kept;                // (requests), or empty
   uint64_t appended = 0;       // the last tokens of each request come one a step
   uint64_t input_padding = 0;  // elements: a unit of the gaps between the rows of q, k and v
 
@@ -45,8 +45,7 @@ struct Problem {
   kvp_problem view() const { return view(tokens, kept); }
 
   // The same with other lengths, which the caller keeps alive: those of a step.
-  kvp_problem view(const std::vector<int64_t>& lengths,
-                   const std::vector<int64_t>& kept_lengths) const {
+  kvp_problem view(const Lengths& lengths, const Lengths& kept_lengths) const {
     kvp_problem problem{};
     problem.struct_bytes = sizeof(kvp_problem);
     problem.requests = static_cast<uint32_t>(tokens.size());
@@ -92,24 +91,24 @@ struct Problem {
     return most;
   }
   // Lengths for quantize: all tokens but the appended ones.
-  std::vector<int64_t> quantized_lengths() const {
-    std::vector<int64_t> lengths = tokens;
+  Lengths quantized_lengths() const {
+    Lengths lengths = tokens;
     for (size_t r = 0; r < tokens.size(); ++r) {
       lengths[r] -= static_cast<int64_t>(appended_tokens(r));
     }
     return lengths;
   }
   // Lengths for append number `step`: with the token of the step, 0 where a request has none left.
-  std::vector<int64_t> appended_lengths(uint64_t step) const {
-    std::vector<int64_t> lengths = quantized_lengths();
+  Lengths appended_lengths(uint64_t step) const {
+    Lengths lengths = quantized_lengths();
     for (size_t r = 0; r < tokens.size(); ++r) {
       lengths[r] = step < appended_tokens(r) ? lengths[r] + static_cast<int64_t>(step) + 1 : 0;
     }
     return lengths;
   }
   // Of the kept tokens, those whose records these lengths have.
-  std::vector<int64_t> kept_lengths(const std::vector<int64_t>& lengths) const {
-    std::vector<int64_t> now = kept;
+  Lengths kept_lengths(const Lengths& lengths) const {
+    Lengths now = kept;
     for (size_t r = 0; r < now.size(); ++r) {
       now[r] = std::min(now[r], lengths[r] / KVP_RECORD_TOKENS * KVP_RECORD_TOKENS);
     }

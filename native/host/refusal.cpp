@@ -8,6 +8,7 @@
 #include <map>
 
 #include "buffers.h"
+#include "refusal_text.h"
 
 namespace kvproof {
 namespace {
@@ -23,14 +24,14 @@ struct ProblemFault {
 };
 
 // A length of -1 and 127 elements in a head are wrong whatever the rest of the problem says.
-const int64_t kNegativeLength = -1;
+const Lengths kNegativeLength = {-1};
 // Two records and a tail, and what cannot be kept of them.
-const int64_t kLength = 300, kPartOfRecord = 100, kMoreThanLength = 384;
-const int64_t kOneRecord = 130, kBelowZero = -128;
+const Lengths kLength = {300}, kPartOfRecord = {100}, kMoreThanLength = {384};
+const Lengths kOneRecord = {130}, kBelowZero = {-128};
 
 // One request of kLength tokens behind a page table of `stride` entries.
 void put_behind_table(kvp_problem* p, uint32_t stride, const int64_t* kept) {
-  p->requests = 1, p->tokens = &kLength, p->kept = kept;
+  p->requests = 1, p->tokens = kLength.data(), p->kept = kept;
   p->page_table_stride = stride, p->pool_pages = 4;
 }
 
@@ -62,7 +63,9 @@ std::vector<ProblemFault> problem_faults() {
       {"softmax scale Inf", true, [infinite](kvp_problem* p) { p->softmax_scale = infinite; }},
       {"the format \"nonsense\"", false, [](kvp_problem* p) { p->format = "nonsense"; }},
       {"a length of -1", true,
-       [](kvp_problem* p) { p->requests = 1, p->tokens = &kNegativeLength, p->kept = nullptr; }},
+       [](kvp_problem* p) {
+         p->requests = 1, p->tokens = kNegativeLength.data(), p->kept = nullptr;
+       }},
       {"tokens null", true, [](kvp_problem* p) { p->tokens = nullptr; }},
       {"a struct of another size", true, [](kvp_problem* p) { p->struct_bytes += 8; }},
       {"0 query tokens", false, [](kvp_problem* p) { p->query_tokens = 0; }},
@@ -81,13 +84,14 @@ std::vector<ProblemFault> problem_faults() {
       {"a page table into a pool of 0 pages", false,
        [](kvp_problem* p) {
          put_behind_table(p, 1, nullptr);
-         p->tokens = &kOneRecord, p->pool_pages = 0;
+         p->tokens = kOneRecord.data(), p->pool_pages = 0;
        }},
       {"kept tokens that end within a record", false,
-       [](kvp_problem* p) { put_behind_table(p, 2, &kPartOfRecord); }},
-      {"kept tokens below 0", false, [](kvp_problem* p) { put_behind_table(p, 2, &kBelowZero); }},
+       [](kvp_problem* p) { put_behind_table(p, 2, kPartOfRecord.data()); }},
+      {"kept tokens below 0", false,
+       [](kvp_problem* p) { put_behind_table(p, 2, kBelowZero.data()); }},
       {"more kept tokens than there are", false,
-       [](kvp_problem* p) { put_behind_table(p, 2, &kMoreThanLength); }},
+       [](kvp_problem* p) { put_behind_table(p, 2, kMoreThanLength.data()); }},
   };
 }
 
@@ -306,6 +310,8 @@ std::vector<Unrefused> unrefused(const Library& library, const Problem& problem)
   std::vector<Unrefused> found;
   const kvp_problem right = problem.view();
   ask_problems(library, right, &found);
+  ask_for_short_texts(library, right, &found);
+  ask_for_stated_limits(library, right, &found);
   kvp_sizes sizes{};
   const Answer sized = ask("sizes", [&](char* err, size_t err_bytes) {
     return library.table().sizes(&right, &sizes, err, err_bytes);

@@ -204,8 +204,8 @@ Answer run_appends(const Library& library, const Problem& problem, const kvp_buf
   const uint64_t k_elements = problem.tokens.size() * problem.key_strides().token;
   const uint64_t v_elements = problem.tokens.size() * problem.value_strides().token;
   for (uint64_t step = 0; step < steps; ++step) {
-    const std::vector<int64_t> lengths = problem.appended_lengths(step);
-    const std::vector<int64_t> kept = problem.kept_lengths(lengths);
+    const Lengths lengths = problem.appended_lengths(step);
+    const Lengths kept = problem.kept_lengths(lengths);
     kvp_buffers of_step = buffers;
     of_step.k = guarded.k_appended.device<const uint16_t>() + step * k_elements;
     of_step.v = guarded.v_appended.device<const uint16_t>() + step * v_elements;
@@ -268,8 +268,8 @@ void copy_results(const RunBuffers& buffers, RunOutcome* outcome) {
 // From nothing to a cache that decode may read.
 Answer make_cache(const Library& library, const Problem& problem, const kvp_buffers& pointers,
                   RunBuffers* buffers, RunOutcome* outcome) {
-  const std::vector<int64_t> lengths = problem.quantized_lengths();
-  const std::vector<int64_t> kept = problem.kept_lengths(lengths);
+  const Lengths lengths = problem.quantized_lengths();
+  const Lengths kept = problem.kept_lengths(lengths);
   Answer answer = run_stage(library, "quantize", library.table().quantize,
                             problem.view(lengths, kept), pointers);
   if (answer.ok()) answer = run_appends(library, problem, pointers, *buffers);

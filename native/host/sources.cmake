@@ -10,5 +10,6 @@ set(KVPROOF_HOST_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/elf_image.cpp
     ${CMAKE_CURRENT_LIST_DIR}/library.cpp
     ${CMAKE_CURRENT_LIST_DIR}/refusal.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/refusal_text.cpp
     ${CMAKE_CURRENT_LIST_DIR}/run.cpp
     ${CMAKE_CURRENT_LIST_DIR}/twin.cpp)

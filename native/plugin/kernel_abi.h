@@ -7,7 +7,8 @@
  * Rules of the interface
  *  - Every function that can fail returns a kvp_status and writes one sentence to err (where, what
  *    was found, what is required), always NUL-terminated, never longer than err_bytes. A failing
- *    call touches no buffer.
+ *    call touches no buffer. A limit stated as "problem.FIELD: VALUE, at most LIMIT" is the limit:
+ *    LIMIT is not refused for that reason, and one more is.
  *  - The host allocates every buffer, by the sizes that sizes() reports, in the memory that
  *    `memory` describes. A kernel writes its outputs and its workspace and nothing else, and never
  *    frees.
