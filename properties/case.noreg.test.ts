@@ -121,6 +121,7 @@ describe('no regression', () => {
         "outlier-group f8c931d559a15e43 cff974477cbd7450 c40cd38cc842fe2d",
         "extremes 0373a4ec78361da7 aec5a07e0079c14c 0031e2e935d9d963",
         "patchwork 06c0e1c8df82fa3b 5d1070ed39c6fd5f 002fa64ac1940f26",
+        "one-sided cbde7b1dc0c15a91 0d7dc675f7f145f4 ee3a74e59eac1dc2",
         "binades 64d98a4748b9744e 29f780b5fe798076 88db474809fa17a9",
         "non-finite 1d6f0d1d6ef9ae46 9c9d720806f054e9 ac06b80ba0fcc1d6",
         "non-finite-groups 1d6f0d1d6ef9ae46 55c9dd3a9bfbca09 7ac0d27ec874264e",

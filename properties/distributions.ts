@@ -6,44 +6,19 @@
 // Integer operations and + - * / only (see generator.ts). Each entry says which bugs it is for.
 
 import { recordTokens } from '../reference/scheme.js';
+import {
+  BLOCK,
+  type Drawing,
+  type FillRow,
+  fill,
+  headKey,
+  type Row,
+  rowKey,
+  sign,
+} from './drawing.js';
 import { below, derive, type Key, normal, uniform, word } from './generator.js';
+import { nonFinite, nonFiniteGroups, nonFiniteLast } from './non-finite.js';
 import type { Distribution } from './recipe.js';
-
-/** One token of one head. For q: one query head of a request, position 0 of 1. */
-export interface Row {
-  readonly request: number;
-  readonly head: number;
-  readonly position: number;
-  /** Tokens of the request. */
-  readonly tokens: number;
-}
-
-/** What a tensor tells its rows. */
-export interface Drawing {
-  /** Key of the recipe's seed within its tensor. */
-  readonly key: Key;
-  /** Largest code of the scheme, 2^bits - 1. */
-  readonly codeMax: number;
-  /** Groups that share a scale run along tokens (K by channel) or along channels (V). */
-  readonly groupsAlongTokens: boolean;
-}
-
-export type FillRow = (drawing: Drawing, row: Row, x: Float64Array /* (headSize) */) => void;
-
-/** Every group size is a multiple of this, so what holds in a block of 32 holds in every group. */
-const BLOCK = 32;
-
-const rowKey = (key: Key, row: Row): Key =>
-  derive(derive(derive(key, row.request), row.head), row.position);
-
-/** Same for all requests and tokens of a head: for what belongs to channels. */
-const headKey = (key: Key, row: Row): Key => derive(derive(key, 0x68656164), row.head);
-
-const sign = (key: Key, index: number): number => (word(key, index) & 1 ? 1 : -1);
-
-function fill(x: Float64Array, value: (channel: number) => number): void {
-  for (let channel = 0; channel < x.length; channel++) x[channel] = value(channel);
-}
 
 /** Position along the axis on which groups run. */
 function alongGroup(drawing: Drawing, row: Row, channel: number): number {
@@ -175,41 +150,24 @@ function binades(drawing: Drawing, row: Row, x: Float64Array): void {
   });
 }
 
-const NON_FINITE = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+/** Places of draws beside those of channels. */
+const SIDE = 0x20000;
 
 /**
- * Lines are cut into runs of 32, 64, 128 or 256 elements. Few runs hold nothing but NaN, nothing
- * but one infinity, or infinities of both signs; the others are normal. Lines go along the axis of
- * the groups, and in a quarter of the heads across it. Half of the heads have so few such runs that
- * most groups of tokens have none.
+ * Normal values made to have one sign throughout, but for about one channel in 64, or for runs of
+ * 16: these have the other sign, are zero, or are 2^12 times smaller, of either sign.
  */
-function nonFiniteGroups(drawing: Drawing, row: Row, x: Float64Array): void {
+function oneSided(drawing: Drawing, row: Row, x: Float64Array): void {
   const key = rowKey(drawing.key, row);
-  const head = derive(derive(derive(drawing.key, row.request), row.head), 0x72756e73);
-  const kind = word(head, 0);
-  const others = kind & 1 ? 511 : 15;
-  const alongTokens = drawing.groupsAlongTokens !== ((kind & 6) === 0);
+  const kind = word(key, SIDE);
+  const side = kind & 8 ? 1 : -1;
   fill(x, (channel) => {
-    const line = derive(head, alongTokens ? channel : row.position);
-    const run = BLOCK << (word(line, 0) & 3);
-    const w = word(line, 1 + Math.floor((alongTokens ? row.position : channel) / run));
-    if ((w & others) !== 0) return normal(key, channel);
-    return NON_FINITE[(w >>> 10) & 3] ?? NON_FINITE[1 + (word(key, channel) & 1)];
-  });
-}
-
-/**
- * Normal but for the last tokens of a request, one to four of them, which hold NaN or infinities,
- * throughout or in about one channel in 16.
- */
-function nonFiniteLast(drawing: Drawing, row: Row, x: Float64Array): void {
-  const key = rowKey(drawing.key, row);
-  const head = derive(derive(derive(drawing.key, row.request), row.head), 0x6c617374);
-  const w = word(head, 0);
-  const isLast = row.position + 1 + (w & 3) >= row.tokens;
-  fill(x, (channel) => {
-    const isHit = isLast && ((w & 4) === 0 || (word(head, 1 + channel) & 15) === 0);
-    return isHit ? NON_FINITE[(w >>> 3) % 3] : normal(key, channel);
+    const value = side * (Math.abs(normal(key, channel)) + 1 / 64);
+    const isOther =
+      kind & 4
+        ? (word(key, SIDE + 1 + (channel >> 4)) & 3) === 0
+        : (word(key, SIDE + 1 + channel) & 63) === 0;
+    return isOther ? [-value, 0, -value / 4096, value / 4096][kind & 3] : value;
   });
 }
 
@@ -369,16 +327,12 @@ export const FILL: Readonly<Record<Distribution, FillRow>> = {
   },
   /** Neighbouring groups that differ in everything: parameters taken from the wrong place. */
   patchwork,
+  /** Signs and zeros that few elements decide: what an infinity times a sum of them becomes. */
+  'one-sided': oneSided,
   /** Scales far apart: sums that one of them decides, parameters that another one's unit loses. */
   binades,
   /** Normal with about one element in 1024 NaN, +Inf or -Inf: containment. */
-  'non-finite': (d, r, x) => {
-    const key = rowKey(d.key, r);
-    fill(x, (channel) => {
-      const w = word(key, 0x10000 + channel);
-      return (w & 1023) === 0 ? NON_FINITE[(w >>> 10) % 3] : normal(key, channel);
-    });
-  },
+  'non-finite': nonFinite,
   /** Whole groups and whole rows of NaN or infinities: ranges of infinity less infinity. */
   'non-finite-groups': nonFiniteGroups,
   /** What the last query token alone sees: containment among query tokens. */

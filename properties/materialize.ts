@@ -10,7 +10,8 @@
 import { elementFromF64, f64FromF16 } from '../reference/format.js';
 import { elementType, firstTokens, queryTokenCount } from '../reference/problem.js';
 import { type Case, type TensorName, tensorElements } from './case.js';
-import { type Drawing, FILL, type Row } from './distributions.js';
+import { FILL } from './distributions.js';
+import type { Drawing, Row } from './drawing.js';
 import { keyOf } from './generator.js';
 import type { Inputs } from './kernel.js';
 import { sharedTokens } from './pages.js';

@@ -37,6 +37,7 @@ export const DISTRIBUTIONS = [
   'outlier-group',
   'extremes',
   'patchwork',
+  'one-sided',
   'binades',
   'non-finite',
   'non-finite-groups',

@@ -5,7 +5,7 @@
 // only if the same property fails with the same signature: without that rule a search for a small
 // case walks from the bug at hand to another one. Each accepted candidate continues the shrinker's
 // own search (its context); when that ends, a new pass starts from the value alone, until a pass
-// takes nothing.
+// takes nothing. Then much smaller shapes with other values are tried (smaller-shape.ts).
 //
 // Several lanes try the next candidates at the same time, and the first one in the shrinker's order
 // wins, so that the result does not depend on the number of lanes, unless the time runs out.
@@ -13,6 +13,7 @@
 import type * as fc from 'fast-check';
 import { type Case, caseHash } from '../../properties/case.js';
 import type { Failure } from '../../properties/property.js';
+import { smallerShapes } from './smaller-shape.js';
 
 export interface ShrinkOptions {
   readonly arbitrary: fc.Arbitrary<Case>;
@@ -67,10 +68,19 @@ export async function shrinkCase(
     const before = search.steps;
     search.context = undefined;
     while (await firstTaken(candidates(search, options.arbitrary), search, options));
-    smallest = search.steps === before && !isSpent(search, options);
+    if (search.steps > before) continue;
+    const leaps = possible(smallerShapes(search.best), options.arbitrary);
+    smallest = !(await firstTaken(leaps, search, options)) && !isSpent(search, options);
   }
   const { best, steps, tries } = search;
   return { case: best, failure: search.failure, steps, tries, smallest };
+}
+
+/** Cases of another shape, as candidates, as far as they can be shrunk further. */
+function* possible(cases: Iterable<Case>, arbitrary: fc.Arbitrary<Case>): Iterable<Candidate> {
+  for (const c of cases) {
+    if (arbitrary.canShrinkWithoutContext(c)) yield { case: c, context: undefined };
+  }
 }
 
 interface Candidate {

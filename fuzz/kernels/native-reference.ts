@@ -66,7 +66,7 @@ const NATIVE: readonly (Distribution | 'code-lm' | 'literal')[] = [
   ...(['outlier-channels', 'sink', 'needle', 'huge-token', 'outlier-group'] as const),
   ...(['extremes', 'patchwork', 'non-finite', 'uneven-ties', 'non-finite-groups'] as const),
   ...(['binades', 'non-finite-last', 'paired-records', 'opposite-records'] as const),
-  ...(['graded', 'counter-graded'] as const),
+  ...(['graded', 'counter-graded', 'one-sided'] as const),
 ];
 
 const isDrawn = (recipe: Recipe): boolean => NATIVE.includes(recipe.distribution);

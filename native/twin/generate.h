@@ -198,6 +198,27 @@ TWIN_FN double non_finite_group(const Element& e) {
   }
 }
 
+TWIN_FN double one_sided(const Element& e) {
+  constexpr uint32_t place = 0x20000;
+  const Key key = row_key(e);
+  const uint32_t kind = word(key, place);
+  const double n = normal(key, e.channel), size = (n < 0 ? -n : n) + 1.0 / 64;
+  const double value = kind & 8 ? size : -size;
+  const bool is_other = kind & 4 ? (word(key, place + 1 + (e.channel >> 4)) & 3) == 0
+                                 : (word(key, place + 1 + e.channel) & 63) == 0;
+  if (!is_other) return value;
+  switch (kind & 3) {
+    case 0:
+      return -value;
+    case 1:
+      return 0;
+    case 2:
+      return -value / 4096;
+    default:
+      return value / 4096;
+  }
+}
+
 TWIN_FN bool is_pairs_second(const Element& e) { return (e.position / record_tokens) & 1; }
 // e at the token of the record before, if it lies in the second record of a pair.
 TWIN_FN Element pairs_first(Element e) {
@@ -301,6 +322,8 @@ TWIN_FN double drawn(uint32_t distribution, const Element& e) {
       return binades(e);
     case 27:
       return non_finite_last(e);
+    case 32:
+      return one_sided(e);
     default:
       return drawn_by_token(distribution, e);
   }

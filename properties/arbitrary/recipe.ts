@@ -63,6 +63,7 @@ const WEIGHTS: Readonly<Record<Name, number>> = {
   needle: 2,
   patchwork: 6,
   binades: 6,
+  'one-sided': 2,
   'huge-token': 2,
   'outlier-group': 3,
   extremes: 2,

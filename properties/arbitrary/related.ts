@@ -12,18 +12,22 @@ import { LIMITS } from '../parse-case.js';
 import { type Distribution, type Recipe, SEED_MAX } from '../recipe.js';
 import { type RareKind, type RareSpace, rareCase } from './rare.js';
 
+export interface RelatedSpace extends RareSpace {
+  readonly rareOneIn: number;
+  readonly always?: RareKind | undefined;
+  /** NaN and infinities may be drawn. */
+  readonly nonFinite: boolean;
+}
+
 /** One long request among so many rare cases: it takes seconds. */
 const LONG_ONE_IN = 32;
 
 /** `rareOneIn`: one draw in so many is of each rare kind; `always`: every draw is of this kind. */
-export function related(
-  random: fc.Random,
-  c: Case,
-  space: RareSpace & { readonly rareOneIn: number; readonly always?: RareKind | undefined },
-): Case {
+export function related(random: fc.Random, c: Case, space: RelatedSpace): Case {
   const drawn = evenlyWeighted(random, lossless(random, fromOneModel(c)));
   const values = cancelling(random, balanced(random, drawn), 32);
-  const changed = beyondTheRecord(random, aroundTiles(random, values, space.problem));
+  const signed = space.nonFinite ? signsBesideInfinity(random, values) : values;
+  const changed = beyondTheRecord(random, aroundTiles(random, signed, space.problem));
   const rare = (kind: RareKind) => {
     const shaped = rareCase(random, changed, kind, space);
     return kind === 'split' ? cancelling(random, shaped, 2) : shaped;
@@ -138,6 +142,17 @@ function cancelling(random: fc.Random, c: Case, oneIn: number): Case {
     seeded(random, 'opposite-records', random.nextInt(5, 9)),
   ];
   return usuallyScaled(c, { q, k, v });
+}
+
+/**
+ * Keys with infinities and queries of one sign but for few elements: whether a score is infinite or
+ * no number depends on a single sign or zero, of the channels that share a group.
+ */
+function signsBesideInfinity(random: fc.Random, c: Case): Case {
+  if (random.nextInt(0, 31) !== 0) return c;
+  const name = random.nextInt(0, 1) === 0 ? 'non-finite-groups' : 'non-finite';
+  const q = seeded(random, 'one-sided', random.nextInt(-3, 0));
+  return usuallyScaled(c, { ...c.tensors, q, k: seeded(random, name, 0) });
 }
 
 /**
