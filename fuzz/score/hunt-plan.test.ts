@@ -53,8 +53,12 @@ it('every width and head size that is declared has its ordinary case, soon', () 
   }
 });
 
-it('among the first cases is a crowd, and a request shorter than its query tokens', () => {
+it('among the first cases are a crowd, short requests, shared pages, steps and strides', () => {
   const first = planned('plain').slice(0, 30);
+  const options = first.map(({ case: c }) => c.options);
+  const inSteps = options.filter(({ pages, appended = 0 }) => pages !== undefined && appended > 0);
+  expect(inSteps.some(({ pages }) => (pages?.sharedRecords ?? 0) > 0)).toBe(true);
+  expect(options.some(({ inputPadding = 0 }) => inputPadding > 0)).toBe(true);
   const blocks = first.map(({ case: { problem: p } }) => p.tokens.length * p.kvHeads);
   expect(Math.max(...blocks)).toBeGreaterThan(264);
   const { queryTokensMax = 1 } = capabilities;

@@ -11,8 +11,8 @@
 //
 // The order is a function of the seed and of what the kernel declares, so every mutant of an
 // architecture meets the same cases. The checked build draws others than the plain one: it sees
-// what that sees, and there is no use in seeing it twice. Seeds it takes from the last to the
-// first: a minute is over before either build has run all of them.
+// what that sees, and there is no use in seeing it twice. It starts with the ordinary shapes, and
+// seeds it takes from the last to the first: a minute is over before either build has run them all.
 
 import { join } from 'node:path';
 import type * as fc from 'fast-check';
@@ -79,9 +79,7 @@ export class HuntPlan {
       caseArbitrary(capabilities, { ...CASE_SPACE, ...(kind === null ? {} : { always: kind }) }),
     );
     this.fullOfAll = this.full.filter((_, i) => FULL_KINDS[i] !== 'long');
-    const ordinary = ordinaryCases(capabilities).map((c) => ({ origin: 'ordinary', case: c }));
-    const seeds = seedCases();
-    const first = build === 'checked' ? [...seeds.reverse(), ...ordinary] : inTurn(ordinary, seeds);
+    const first = build === 'checked' ? shapesFirst(capabilities) : ordinaryFirst(capabilities);
     this.fixed = [...first, ...realCases(capabilities)];
     this.drawsFrom = build === 'checked' ? CHECKED_FROM : 0;
   }
@@ -164,6 +162,21 @@ export class HuntPlans {
 
 function planned(index: number, { origin, case: c }: Choice): PlannedCase {
   return { index, origin, case: c, hash: caseHash(c) };
+}
+
+const ordinary = (c: Case): Choice => ({ origin: 'ordinary', case: c });
+
+/** The widths of one head size, shapes, the other head sizes; in turn with seeds. */
+function ordinaryFirst(capabilities: Capabilities): Choice[] {
+  const { widths, shapes } = ordinaryCases(capabilities);
+  const [first = [], ...others] = widths;
+  return inTurn([...first, ...shapes, ...others.flat()].map(ordinary), seedCases());
+}
+
+/** Shapes, in which accesses go astray; seeds from the last to the first; widths. */
+function shapesFirst(capabilities: Capabilities): Choice[] {
+  const { widths, shapes } = ordinaryCases(capabilities);
+  return [...shapes.map(ordinary), ...seedCases().reverse(), ...widths.flat().map(ordinary)];
 }
 
 /** One of each list in turn, as long as both last. */

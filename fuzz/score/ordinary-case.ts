@@ -1,10 +1,12 @@
 // ordinary-case.ts - a plain case for every width and head size that a kernel declares, a crowd,
-// and as many query tokens as it takes.
+// as many query tokens as it takes, and pages, steps and strides where it has them.
 //
 // Each pair is code of its own, often a translation unit, and a mistake that breaks all of it
 // should not wait for a draw. Axes, groups, types and two ratios go round: few query heads on a KV
 // head, and so many that they take two tiles. The crowd has more blocks than a GPU runs at a time.
-// Of many query tokens the first see nothing of a short request, or of a short window.
+// Of many query tokens the first see nothing of a short request, or of a short window. Of the
+// requests that are appended to, one fills a record, one shares its first page, two end before the
+// others, and one has no token at all.
 
 import { schemesOf } from '../../properties/arbitrary/scheme.js';
 import { CASE_SCHEMA, type Case } from '../../properties/case.js';
@@ -17,6 +19,9 @@ import { recordTokens, type Scheme } from '../../reference/scheme.js';
 const TOKENS = 2 * recordTokens + 44;
 const KV_HEADS = 2;
 const RATIOS = [2, 16];
+/** One fills a record. */
+const STEPS = 3;
+const PADDING = 8;
 /** 272 pairs of a request and a KV head; two blocks fit on each of 132 multiprocessors. */
 const CROWD = { requests: 34, kvHeads: 8, lengths: 5 };
 
@@ -40,27 +45,46 @@ function supported({ formats }: Capabilities): Supported[] {
   );
 }
 
-/** All widths in one head size, the crowd, many queries, then the other head sizes. */
-export function ordinaryCases(capabilities: Capabilities): Case[] {
+/** Widths by head size, and shapes: no run of one head size's widths shows what these show. */
+export interface OrdinaryCases {
+  /** For each head size a case of every width. */
+  readonly widths: readonly (readonly Case[])[];
+  readonly shapes: readonly Case[];
+}
+
+export function ordinaryCases(capabilities: Capabilities): OrdinaryCases {
   const all = supported(capabilities);
-  const sizes = new Set(all.map(({ headSize }) => headSize));
-  const widths = new Set(all.map(({ scheme }) => scheme.bits));
-  const cases = [...sizes]
-    .flatMap((size) =>
-      [...widths].map((bits) => all.filter((s) => s.headSize === size && s.scheme.bits === bits)),
-    )
-    .filter((own) => own.length > 0)
-    .map((own, turn) => {
-      const ratio = Math.min(RATIOS[turn % RATIOS.length], capabilities.headsPerKvMax);
-      const tokens = [Math.min(TOKENS, capabilities.tokensMax)];
-      const heads = { queryHeads: KV_HEADS * ratio, kvHeads: KV_HEADS };
-      return caseOf(own[(5 * turn) % own.length], { tokens, ...heads }, turn);
-    });
-  if (all.length === 0) return [];
+  const sizes = [...new Set(all.map(({ headSize }) => headSize))];
+  const bits = [...new Set(all.map(({ scheme }) => scheme.bits))];
+  let turn = 0;
+  const widths = sizes.map((size) =>
+    bits
+      .map((width) => all.filter((s) => s.headSize === size && s.scheme.bits === width))
+      .filter((own) => own.length > 0)
+      .map((own) => {
+        const c = plain(own[(5 * turn) % own.length], capabilities, turn);
+        turn += 1;
+        return c;
+      }),
+  );
+  return { widths, shapes: all.length === 0 ? [] : shapesOf(all, capabilities, turn) };
+}
+
+function plain(chosen: Supported, { headsPerKvMax, tokensMax }: Capabilities, turn: number): Case {
+  const ratio = Math.min(RATIOS[turn % RATIOS.length], headsPerKvMax);
+  const tokens = [Math.min(TOKENS, tokensMax)];
+  return caseOf(chosen, { tokens, queryHeads: KV_HEADS * ratio, kvHeads: KV_HEADS }, turn);
+}
+
+function shapesOf(all: readonly Supported[], capabilities: Capabilities, turn: number): Case[] {
   const { queryTokensMax = 1, tokensMax } = capabilities;
-  const shapes = [crowd(all[0], cases.length), ...manyQueries(all[0], queryTokensMax)];
-  const fitting = shapes.filter(({ problem }) => Math.max(...problem.tokens) <= tokensMax);
-  return cases.toSpliced(widths.size, 0, ...fitting);
+  const shapes = [
+    crowd(all[0], turn),
+    ...manyQueries(all[0], queryTokensMax),
+    ...inSteps(all[all.length >> 1], capabilities),
+    ...spreadApart(all[0], capabilities),
+  ];
+  return shapes.filter(({ problem }) => Math.max(...problem.tokens) <= tokensMax);
 }
 
 function manyQueries(supported: Supported, queryTokens: number): Case[] {
@@ -68,6 +92,23 @@ function manyQueries(supported: Supported, queryTokens: number): Case[] {
   const tokens = [1, recordTokens + 2, TOKENS];
   const shape = { tokens, queryHeads: 2 * KV_HEADS, kvHeads: KV_HEADS, queryTokens };
   return [caseOf(supported, shape, queryTokens)];
+}
+
+/** Behind a page table, without one request's page of its own, and in steps, as far as declared. */
+function inSteps(supported: Supported, { paged, append }: Capabilities): Case[] {
+  if (paged !== true) return [];
+  const tokens = [2 * recordTokens + 1, recordTokens + 2, 1, 0];
+  const c = caseOf(supported, { tokens, queryHeads: 2 * KV_HEADS, kvHeads: KV_HEADS }, STEPS);
+  const pages = { order: 'shuffled', seed: 1, spare: 1, sharedRecords: 1 } as const;
+  const steps = append === true ? { appended: STEPS } : {};
+  return [{ ...c, options: { ...c.options, pages, ...steps } }];
+}
+
+function spreadApart(supported: Supported, { strided }: Capabilities): Case[] {
+  if (strided !== true) return [];
+  const tokens = [TOKENS, 2];
+  const c = caseOf(supported, { tokens, queryHeads: 2 * KV_HEADS, kvHeads: KV_HEADS }, PADDING);
+  return [{ ...c, options: { ...c.options, inputPadding: PADDING } }];
 }
 
 function crowd(supported: Supported, turn: number): Case {
