@@ -16,9 +16,11 @@
 
 import { join } from 'node:path';
 import type * as fc from 'fast-check';
+import { appendedTokens } from '../../properties/appended-tokens.js';
 import { caseArbitrary } from '../../properties/arbitrary/case.js';
 import { type Case, caseHash } from '../../properties/case.js';
 import { firstLook, propertiesFor } from '../../properties/index.js';
+import { keptTokens } from '../../properties/kept-tokens.js';
 import type { Capabilities } from '../../properties/kernel.js';
 import { readCases } from '../campaign/case-file.js';
 import { packageRoot } from '../campaign/package-root.js';
@@ -56,7 +58,13 @@ interface Choice {
   readonly case: Case;
 }
 
-const FIRST_LOOK = firstLook.map(({ name }) => name);
+/** What needs no second run of another shape, and the relation that an option is there for. */
+export function firstLookOf({ options }: Case): string[] {
+  const names = firstLook.map(({ name }) => name);
+  if ((options.pages?.sharedRecords ?? 0) > 0) names.push(keptTokens.name);
+  if ((options.appended ?? 0) > 0) names.push(appendedTokens.name);
+  return names;
+}
 
 export class HuntPlan {
   private readonly small;
@@ -94,7 +102,8 @@ export class HuntPlan {
     const turn = Math.floor(index / TURN);
     const place = index % TURN;
     if (place === 0) return this.judgedByAll(index, this.whole(turn, index));
-    return { ...planned(index, this.lookedAt(place, turn, index)), properties: FIRST_LOOK };
+    const chosen = this.lookedAt(place, turn, index);
+    return { ...planned(index, chosen), properties: firstLookOf(chosen.case) };
   }
 
   private lookedAt(place: number, turn: number, index: number): Choice {
