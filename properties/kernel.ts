@@ -221,6 +221,7 @@ export interface Unrefused {
   readonly fault: string;
   /** What came back instead of a refusal. */
   readonly found: string;
+  /** Usually a refusal that touched nothing. */
   readonly required: string;
 }
 

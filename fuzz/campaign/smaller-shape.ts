@@ -7,15 +7,17 @@
 // many tokens as there were.
 
 import type { Case } from '../../properties/case.js';
+import { unshared } from '../../properties/pages.js';
 import type { Recipe } from '../../properties/recipe.js';
 import { recordTokens } from '../../reference/scheme.js';
 
 const SEEDS = 6;
 /** A record and a token: nothing needs to be smaller. */
-const SMALL_TOKENS = recordTokens + 1;
+export const SMALL_TOKENS = recordTokens + 1;
 
-function isSmall({ problem: { tokens, kvHeads } }: Case): boolean {
-  return tokens.length === 1 && kvHeads === 1 && tokens[0] <= SMALL_TOKENS;
+/** Whether a failing case is as small as anyone wants to read. tokens: of all requests. */
+export function isSmall(size: { requests: number; kvHeads: number; tokens: number }): boolean {
+  return size.requests === 1 && size.kvHeads === 1 && size.tokens <= SMALL_TOKENS;
 }
 
 /** Tokens of the one request: at most as many as the longest has, and as its window has. */
@@ -33,25 +35,17 @@ function reseeded(recipe: Recipe, seed: number): Recipe {
 /** Smallest first; nothing for a case that is small already, or one of given values. */
 export function* smallerShapes(c: Case): Iterable<Case> {
   const { q, k, v } = c.tensors;
-  if (isSmall(c) || [q, k, v].some(({ distribution }) => distribution === 'literal')) return;
-  const { kvHeads, queryHeads } = c.problem;
-  const isOne = c.problem.tokens.length === 1 && kvHeads === 1;
-  const { pages, ...unpaged } = c.options;
-  const options = pages === undefined ? unpaged : { ...unpaged, pages: { ...pages, ...UNSHARED } };
+  const { kvHeads, queryHeads, tokens } = c.problem;
+  const size = { requests: tokens.length, kvHeads, tokens: tokens[0] };
+  if (isSmall(size) || [q, k, v].some(({ distribution }) => distribution === 'literal')) return;
+  const isOne = tokens.length === 1 && kvHeads === 1;
   for (const length of lengthsOf(c)) {
-    if (isOne && length === c.problem.tokens[0]) continue;
+    if (isOne && length === tokens[0]) continue;
     const heads = { kvHeads: 1, queryHeads: queryHeads / kvHeads };
     const problem = { ...c.problem, ...heads, tokens: [length] };
     for (let seed = 0; seed < SEEDS; seed++) {
-      const tensors = {
-        q: reseeded(q, seed),
-        k: reseeded(k, seed),
-        v: reseeded(v, seed),
-      };
-      yield { ...c, problem, tensors, options };
+      const tensors = { q: reseeded(q, seed), k: reseeded(k, seed), v: reseeded(v, seed) };
+      yield unshared({ ...c, problem, tensors });
     }
   }
 }
-
-/** One request shares its pages with nobody. */
-const UNSHARED = { sharedRecords: 0 } as const;

@@ -3,6 +3,7 @@
 
 import pc from 'picocolors';
 import { numberOrText } from '../campaign/finding.js';
+import { isSmall, SMALL_TOKENS } from '../campaign/smaller-shape.js';
 import type { MutantResult, Score } from '../score/result.js';
 import { isCounted } from '../score/rule.js';
 import { count } from './failure.js';
@@ -69,8 +70,6 @@ export interface ScoreTimes {
   readonly shrunk: number;
 }
 
-const SMALL_TOKENS = 129;
-
 export function timesOf({ results }: Score): ScoreTimes {
   const killed = results.filter(({ status }) => status === 'killed');
   const hunts = killed.map(({ ms }) => ms);
@@ -84,10 +83,6 @@ export function timesOf({ results }: Score): ScoreTimes {
     small: shrunk.filter(isSmall).length,
     shrunk: shrunk.length,
   };
-}
-
-function isSmall({ requests, kvHeads, tokens }: NonNullable<MutantResult['shrunk']>): boolean {
-  return requests === 1 && kvHeads === 1 && tokens <= SMALL_TOKENS;
 }
 
 function median(values: readonly number[]): number {

@@ -58,9 +58,11 @@ interface Choice {
   readonly case: Case;
 }
 
+const FIRST_LOOK = firstLook.map(({ name }) => name);
+
 /** What needs no second run of another shape, and the relation that an option is there for. */
 export function firstLookOf({ options }: Case): string[] {
-  const names = firstLook.map(({ name }) => name);
+  const names = [...FIRST_LOOK];
   if ((options.pages?.sharedRecords ?? 0) > 0) names.push(keptTokens.name);
   if ((options.appended ?? 0) > 0) names.push(appendedTokens.name);
   return names;

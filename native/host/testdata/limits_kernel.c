@@ -13,11 +13,6 @@ enum fault { NO_FAULT, REFUSES_ITS_LIMIT, EXCEEDS_ITS_LIMIT, TEXT_TOO_LONG, ENDL
 
 enum { SPLITS_MAX = 12, TOKENS_MAX = 4096 };
 
-static kvp_status refuse_splits(const kvp_problem* p, char* err, size_t err_bytes) {
-  snprintf(err, err_bytes, "problem.splits: %u, at most %u", p->splits, SPLITS_MAX);
-  return KVP_UNSUPPORTED;
-}
-
 static kvp_status supports(const kvp_problem* p, char* err, size_t err_bytes) {
   if (p->requests == 0 || p->tokens == NULL) {
     snprintf(err, err_bytes, "problem.requests: 0, at least 1 is required");
@@ -25,9 +20,9 @@ static kvp_status supports(const kvp_problem* p, char* err, size_t err_bytes) {
     if (FAULT == TEXT_TOO_LONG) err[err_bytes] = '\0';
     return KVP_INVALID;
   }
-  const uint32_t splits_allowed = SPLITS_MAX - (FAULT == REFUSES_ITS_LIMIT);
-  if (p->splits > splits_allowed + (FAULT == EXCEEDS_ITS_LIMIT)) {
-    return refuse_splits(p, err, err_bytes);
+  if (p->splits > SPLITS_MAX + (FAULT == EXCEEDS_ITS_LIMIT) - (FAULT == REFUSES_ITS_LIMIT)) {
+    snprintf(err, err_bytes, "problem.splits: %u, at most %u", p->splits, SPLITS_MAX);
+    return KVP_UNSUPPORTED;
   }
   for (uint32_t r = 0; r < p->requests + (FAULT == TOO_FAR); ++r) {
     if (p->tokens[r] <= TOKENS_MAX) continue;
